@@ -1,0 +1,126 @@
+"""The API from the command line's side. Owns urllib3 and what an error of the API looks like to a person."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import urllib3
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
+
+from picloud.errors import PicloudError
+from picloud.settings import ServerSettings, load
+
+_TIMEOUT_S = 60.0
+
+
+class ApiError(PicloudError):
+    """PiCloud refused the request."""
+
+
+class Client:
+    """A running PiCloud. `url`: http(s)://… or unix:PATH."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url.rstrip("/")
+        self._headers = {"authorization": f"Bearer {token}"} if token else {}
+        if url.startswith("unix:"):
+            self._prefix = ""
+            self._pool: Any = _UnixPool(url.removeprefix("unix:"))
+        else:
+            self._prefix = self.url
+            self._pool = urllib3.PoolManager()
+
+    def send(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = {}
+    ) -> urllib3.BaseHTTPResponse:
+        """One exchange, whatever its status; ApiError if PiCloud does not answer."""
+        try:
+            answer: urllib3.BaseHTTPResponse = self._pool.request(
+                method, self._prefix + path, body=body, headers={**self._headers, **headers},
+                timeout=_TIMEOUT_S, retries=False, redirect=False,
+            )  # fmt: skip
+        except urllib3.exceptions.HTTPError as error:
+            hint = "start it with 'picloud up', or say with PICLOUD_URL where it is"
+            raise ApiError(f"PiCloud does not answer at {self.url}: {hint} ({_reason(error)})") from error
+        return answer
+
+    def call(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = {}) -> Any:
+        """One exchange → its JSON, or None; ApiError for every status of 400 and more."""
+        answer = self.send(method, path, body, headers)
+        if answer.status >= 400:
+            raise ApiError(describe(answer))
+        return json.loads(answer.data) if answer.data else None
+
+    def items(self, path: str, limit: int | None = None) -> Iterator[Any]:
+        """Every item of a list, page after page, at most `limit`."""
+        joined, after, left = "&" if "?" in path else "?", "", limit
+        while left is None or left > 0:
+            size = min(100, left) if left else 100
+            page = self.call("GET", f"{path}{joined}limit={size}" + (f"&after={quote(after)}" if after else ""))
+            yield from page["items"]
+            after, left = page["next"], left - len(page["items"]) if left is not None else None
+            if not after:
+                return
+
+
+def connect() -> Client:
+    """The PiCloud that the environment names, else the one that runs from these settings."""
+    settings = load()
+    url = os.environ.get("PICLOUD_URL") or default_url(settings)
+    return Client(url, os.environ.get("PICLOUD_TOKEN") or _local_token(settings))
+
+
+def default_url(settings: ServerSettings) -> str:
+    """Where a server with these settings listens."""
+    return settings.bind if settings.bind.startswith("unix:") else f"http://{settings.bind}"
+
+
+def describe(answer: urllib3.BaseHTTPResponse) -> str:
+    """What a problem says, in one line."""
+    try:
+        problem = json.loads(answer.data)
+        return f"{problem['detail']} ({problem['type'].rpartition('/')[2]}, {answer.status})"
+    except (ValueError, KeyError, TypeError):
+        return f"status {answer.status}"
+
+
+def _local_token(settings: ServerSettings) -> str:
+    try:
+        return settings.admin_token_file.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise ApiError(f"{settings.admin_token_file}: {error.strerror}; set PICLOUD_TOKEN instead") from error
+
+
+def _reason(error: Exception) -> str:
+    cause = error.__cause__ or error
+    return (cause.strerror or type(cause).__name__) if isinstance(cause, OSError) else type(error).__name__
+
+
+class _UnixConnection(HTTPConnection):
+    def __init__(self, path: str, **kwargs: Any) -> None:
+        super().__init__("localhost", **kwargs)
+        self._path = path
+
+    def _new_conn(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(self._path)
+        except OSError as error:
+            connection.close()
+            raise urllib3.exceptions.NewConnectionError(self, str(error)) from error
+        return connection
+
+
+class _UnixPool(HTTPConnectionPool):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def _new_conn(self) -> _UnixConnection:
+        return _UnixConnection(self._path)

@@ -1,0 +1,30 @@
+"""`picloud doctor`: what this machine gives, and what it lacks."""
+
+import sys
+
+import click
+
+from picloud.cli.output import as_json, show_json
+from picloud.executor import protections
+
+
+@click.command()
+@as_json
+def doctor(as_json: bool) -> None:
+    """Show which protections sandboxes have on this machine. Exit 1 if one without which nothing runs is missing."""
+    found = protections.inspect()
+    if as_json:
+        show_json(
+            [{"name": it.name, "active": it.active, "required": it.required, "reason": it.reason} for it in found]
+        )
+    else:
+        for it in found:
+            state = click.style("ok", fg="green") if it.active else _missing(it.required)
+            click.echo(f"{it.name:24} {state}  {it.reason}".rstrip())
+    if any(it.required and not it.active for it in found):
+        click.echo("PiCloud refuses to run scripts here: a required protection is missing.", err=True)
+        sys.exit(1)
+
+
+def _missing(required: bool) -> str:
+    return click.style("MISSING", fg="red", bold=True) if required else click.style("weaker", fg="yellow")

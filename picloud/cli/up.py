@@ -1,0 +1,189 @@
+"""`picloud up`: all of PiCloud in the foreground; and `picloud migrate`."""
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from picloud import __version__
+from picloud.auth import Scope, new_secret
+from picloud.cli.client import Client, default_url, describe
+from picloud.cli.parts import executor_part, server_part
+from picloud.cli.scripts import curl_line
+from picloud.errors import PlatformError
+from picloud.settings import ServerSettings, load
+from picloud.storage.embedded import EmbeddedPostgres
+from picloud.storage.migrate import migrate as apply_migrations
+from picloud.storage.pool import Pool
+from picloud.storage.tokens import TokenTable
+
+_CRASH_LOOP_S = 2.0  # a part that ends sooner than this after its start is not started again
+_ADMIN = "admin"
+
+
+class _StopRequested(BaseException):
+    """SIGTERM, SIGINT or SIGHUP came."""
+
+
+@click.command()
+@click.option(
+    "--example",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Deploy this Lua file if there is no script of its name, and call it.",
+)
+def up(example: Path | None) -> None:
+    """Start all of PiCloud in the foreground, with a PostgreSQL of its own unless PICLOUD_DATABASE_URL names yours."""
+    settings = load()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _request_stop)
+    with contextlib.suppress(_StopRequested), contextlib.ExitStack() as stack:
+        stack.enter_context(_data_lock(settings))
+        stack.enter_context(_run_dir(settings))
+        settings, parts = _start(stack, settings)
+        _greet(settings, example)
+        _watch(parts)
+    click.echo("PiCloud has stopped; the data is kept.")
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database's tables to this version. 'picloud up' does it too."""
+    settings = load()
+    with contextlib.ExitStack() as stack:
+        if not settings.database_url:
+            stack.enter_context(_data_lock(settings))
+            stack.enter_context(_run_dir(settings))
+            settings, _ = _with_database(stack, settings)
+        applied = apply_migrations(settings.database_url)
+    click.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do: the tables are up to date")
+
+
+def _start(stack: contextlib.ExitStack, settings: ServerSettings) -> tuple[ServerSettings, list[Any]]:
+    settings, parts = _with_database(stack, settings)
+    apply_migrations(settings.database_url)
+    _ensure_admin_token(settings)
+    for part in (executor_part(settings), server_part(settings)):
+        stack.callback(_stop, part)
+        part.start()
+        parts.append(part)
+    return settings, parts
+
+
+def _with_database(stack: contextlib.ExitStack, settings: ServerSettings) -> tuple[ServerSettings, list[Any]]:
+    if settings.database_url:
+        return settings, []
+    postgres = EmbeddedPostgres(settings.data, settings.run_dir / "pg")
+    stack.callback(_stop, postgres)
+    return dataclasses.replace(settings, database_url=postgres.start()), [postgres]
+
+
+def _stop(part: Any) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # asked once is enough; what follows must not be cut short
+    part.stop()
+
+
+def _request_stop(_number: int, _frame: object) -> NoReturn:
+    raise _StopRequested
+
+
+def _watch(parts: list[Any]) -> NoReturn:
+    """Wait for ever; start a part again that ends by itself."""
+    started = {part: time.monotonic() for part in parts}
+    while True:
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        part = next((part for part in parts if ended and part.pid == ended.si_pid), None)
+        if part is None:  # an orphan of a part
+            os.waitpid(ended.si_pid if ended else -1, 0)
+            continue
+        status = part.reap()
+        if time.monotonic() - started[part] < _CRASH_LOOP_S:
+            raise PlatformError(f"the {part.name} ends as soon as it is started (exit status {status}); see above")
+        click.echo(f"the {part.name} ended (exit status {status}); starting it again", err=True)
+        part.start()
+        started[part] = time.monotonic()
+
+
+@contextlib.contextmanager
+def _data_lock(settings: ServerSettings) -> Iterator[None]:
+    """One PiCloud a data folder."""
+    try:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(settings.data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise PlatformError(
+            f"{settings.data} cannot be used: {error.strerror}; set PICLOUD_DATA to a folder of yours"
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.read(lock, 32).decode(errors="replace").strip()
+        raise PlatformError(f"PiCloud already runs on {settings.data} (pid {pid})") from None
+    try:
+        os.truncate(lock, 0)
+        os.write(lock, b"%d\n" % os.getpid())
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextlib.contextmanager
+def _run_dir(settings: ServerSettings) -> Iterator[None]:
+    """A fresh folder for sockets and locks; what a killed start left is cleared away."""
+    folder = settings.run_dir
+    if folder.exists() and (folder.is_symlink() or folder.stat().st_uid != os.geteuid()):
+        raise PlatformError(f"{folder} belongs to somebody else; remove it or set PICLOUD_DATA")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ensure_admin_token(settings: ServerSettings) -> None:
+    """Keep the token in the file if the database knows it; else make a new one."""
+    pool = Pool(settings.database_url, size=1, wait_ms=5_000)
+    try:
+        tokens, path = TokenTable(pool), settings.admin_token_file
+        if path.exists() and tokens.find(path.read_text(encoding="utf-8").strip()):
+            return
+        secret = new_secret()
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(secret + "\n")
+        tokens.put(_ADMIN, secret, [Scope.ADMIN])
+    finally:
+        pool.close()
+
+
+def _greet(settings: ServerSettings, example: Path | None) -> None:
+    client = Client(default_url(settings), settings.admin_token_file.read_text(encoding="ascii").strip())
+    click.echo(f"PiCloud {__version__} is up.")
+    if example:
+        _show_example(client, example)
+    click.echo(f"  API      {client.url}/api/v1")
+    click.echo(f"  health   {client.url}/readyz")
+    click.echo(f"  token    {settings.admin_token_file}")
+    click.echo(f"  data     {settings.data}")
+    click.echo("Ctrl-C stops it.")
+    sys.stdout.flush()
+
+
+def _show_example(client: Client, example: Path) -> None:
+    name = example.stem
+    if client.send("GET", f"/api/v1/scripts/{name}").status == 404:
+        client.call("PUT", f"/api/v1/scripts/{name}", example.read_bytes(), {"content-type": "text/x-lua"})
+    answer = client.send("GET", f"/fn/{name}")
+    text = answer.data.decode(errors="replace").rstrip() if answer.status < 400 else describe(answer)
+    click.echo(f"  {name:8} {text}")
+    click.echo(f"  try      {curl_line(client.url, f'/fn/{name}')}")

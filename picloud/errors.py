@@ -1,0 +1,109 @@
+"""What can go wrong, by whose fault it is; the docstring is the default message.
+
+Owns: one class a fault. Knows nothing of HTTP: `picloud.api.problems` has the one table to status codes.
+What a *script* does wrong is no exception but an `Outcome` (picloud.model): only ingress turns it into an answer.
+"""
+
+from collections.abc import Sequence
+
+
+class PicloudError(Exception):
+    """Something went wrong."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").splitlines()[0])
+
+
+# ── the caller's ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class CallerError(PicloudError):
+    """The request cannot be served as it stands."""
+
+
+class InvalidRequest(CallerError):
+    """The request is not valid.
+
+    ``errors``: one ``{"field": …, "message": …}`` for each thing that is wrong, if there is more to say.
+    """
+
+    def __init__(self, message: str | None = None, errors: Sequence[dict[str, object]] = ()) -> None:
+        super().__init__(message)
+        self.errors = list(errors)
+
+
+class InvalidSource(CallerError):
+    """The source does not compile.
+
+    ``file``, ``line``: where; ``problem``: what Lua says, without the position.
+    """
+
+    def __init__(self, file: str, line: int, problem: str) -> None:
+        super().__init__(f"{file}:{line}: {problem}")
+        self.file, self.line, self.problem = file, line, problem
+
+
+class Unauthorized(CallerError):
+    """This needs a token: send 'Authorization: Bearer TOKEN'."""
+
+
+class Forbidden(CallerError):
+    """The token does not carry the scope that this needs."""
+
+
+class NotFound(CallerError):
+    """There is nothing here."""
+
+
+class MethodNotAllowed(CallerError):
+    """The method is not allowed here."""
+
+    def __init__(self, message: str | None = None, allow: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.allow = list(allow)
+
+
+class Conflict(CallerError):
+    """This clashes with what is there."""
+
+
+class PreconditionFailed(CallerError):
+    """The condition in the request does not hold."""
+
+
+class BodyTooLarge(CallerError):
+    """The request's body is larger than is allowed."""
+
+
+class UnsupportedMediaType(CallerError):
+    """The body's content type is not one that is taken here."""
+
+
+# ── pressure ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Overloaded(PicloudError):
+    """The server is full; try again in a moment."""
+
+
+class ConcurrencyLimit(PicloudError):
+    """The script runs as often at once as its settings allow; try again in a moment."""
+
+
+# ── ours ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class PlatformError(PicloudError):
+    """Something broke on our side."""
+
+
+class ExecutorLost(PlatformError):
+    """The executor went away; it is being started again."""
+
+
+class DatabaseUnavailable(PlatformError):
+    """The database cannot be reached."""
+
+
+class ConfigurationError(PlatformError):
+    """The configuration is not valid."""

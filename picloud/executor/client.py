@@ -1,0 +1,248 @@
+"""The caller's side of a sandbox: send a program, read what it says, and know how it ended.
+
+Owns: the conversation, its two clocks, and what each end means as a `model.Outcome`. Knows nothing of HTTP or storage.
+`queue_ms` runs from the call until a sandbox has accepted, the script's `wall_ms` from there. At a deadline we close,
+and the zygote, which holds a duplicate of the connection, kills the sandbox.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from signal import Signals
+
+from picloud.errors import ExecutorLost, Overloaded, PlatformError
+from picloud.executor.frames import (
+    Accepted,
+    Answered,
+    BadAnswer,
+    BadFrame,
+    Compiled,
+    Decoder,
+    Died,
+    Failed,
+    Log,
+    Message,
+)
+from picloud.executor.line import DeadlinePassed, Line
+from picloud.model import HeaderList, Limits, LogLine, Outcome, Program, Request, Response, Run, SyntaxProblem
+from sandbox import protocol
+
+CHECK_LIMITS = Limits(wall_ms=5_000, cpu_ms=2_000)  # of a compilation
+_SEED_BYTES = 32
+
+_OF_FAILURE = {
+    protocol.SCRIPT_ERROR: Outcome.SCRIPT_ERROR,
+    protocol.SYNTAX_ERROR: Outcome.SCRIPT_ERROR,
+    protocol.MEMORY_LIMIT: Outcome.MEMORY_LIMIT,
+    protocol.BAD_RESPONSE: Outcome.BAD_RESPONSE,
+    protocol.INVALID_REQUEST: Outcome.INVALID_REQUEST,
+}
+
+OnLog = Callable[[LogLine], None]
+End = Answered | Compiled | Failed | Died | None
+"""How a conversation ended; None: without last words, so the zygote died too."""
+
+
+class SandboxClient:
+    """Runs programs in sandboxes of the executor that listens on ``socket_path``; threads may share it."""
+
+    def __init__(self, socket_path: Path, *, queue_ms: int) -> None:
+        self._address = str(socket_path)
+        self._queue_ms = queue_ms
+
+    def run(self, program: Program, request: Request, on_log: OnLog) -> Run:
+        """Run ``program`` once in a sandbox of its own. Raises nothing for what a script, sandbox or executor does.
+
+        ``on_log`` is called in this thread with each line as it arrives; what it raises ends the run.
+        """
+        limits = program.settings.limits
+        packets = protocol.frames(protocol.REQUEST, _run_payload(program, request))
+        started = time.monotonic()
+        try:
+            line, decoder = self._accepted_line(packets[0], limits)
+        except Overloaded as error:
+            return Run(Outcome.OVERLOADED, detail=str(error), queue_ms=_ms_since(started))
+        except ExecutorLost as error:
+            return Run(Outcome.EXECUTOR_LOST, detail=str(error), queue_ms=_ms_since(started))
+        queue_ms, accepted = _ms_since(started), time.monotonic()
+        with line:
+            line.deadline = accepted + limits.wall_ms / 1000
+            run = _run_outcome(line, decoder, packets[1:], limits, on_log)
+        return replace(run, queue_ms=queue_ms, run_ms=_ms_since(accepted))
+
+    def check(self, files: Mapping[str, bytes]) -> SyntaxProblem | None:
+        """Compile every file in a sandbox, running nothing: the first problem, or None.
+
+        Raises Overloaded, ExecutorLost, or PlatformError if the sandbox did not survive the source.
+        """
+        payload = _payload(protocol.MODE_COMPILE, CHECK_LIMITS, files, {}, b"")
+        packets = protocol.frames(protocol.REQUEST, payload)
+        line, decoder = self._accepted_line(packets[0], CHECK_LIMITS)
+        with line:
+            line.deadline = time.monotonic() + CHECK_LIMITS.wall_ms / 1000
+            try:
+                end = _exchange(line, decoder, packets[1:], _ignore)
+            except (BadFrame, DeadlinePassed) as error:
+                raise PlatformError(f"the source could not be checked: {error or 'it took too long'}") from error
+        return _problem(end)
+
+    def ping(self) -> None:
+        """Prove that a sandbox answers; raises as `check` does."""
+        self.check({"main.lua": b"return nil"})
+
+    def _accepted_line(self, first: bytes, limits: Limits) -> tuple[Line, Decoder]:
+        """A line that a sandbox has accepted, with ``first`` sent; Overloaded or ExecutorLost if there is none in time.
+
+        Until ACCEPTED no byte of the script was read: a sandbox that dies there, with its zygote, costs a new try only.
+        """
+        deadline = time.monotonic() + self._queue_ms / 1000
+        while True:
+            line, decoder = Line(deadline), Decoder(limits)
+            try:
+                line.connect(self._address)
+                if line.send(first) and isinstance(_next_message(line, decoder), Accepted):
+                    return line, decoder
+            except DeadlinePassed:
+                line.close()
+                raise Overloaded(f"no sandbox was free within {self._queue_ms} ms") from None
+            except (OSError, BadFrame) as error:
+                line.close()
+                raise ExecutorLost(f"no executor answers on {self._address}: {error}") from error
+            line.close()
+
+
+def _run_outcome(line: Line, decoder: Decoder, packets: list[bytes], limits: Limits, on_log: OnLog) -> Run:
+    try:
+        end = _exchange(line, decoder, packets, on_log)
+    except DeadlinePassed:
+        return Run(Outcome.TIMEOUT, detail=f"exceeded the wall clock limit of {limits.wall_ms} ms")
+    except BadAnswer as error:
+        return Run(Outcome.BAD_RESPONSE, detail=str(error))
+    except BadFrame as error:
+        return Run(Outcome.SANDBOX_CRASH, detail=f"the sandbox did not keep to the protocol: {error}")
+    return _run_of(end, limits)
+
+
+def _exchange(line: Line, decoder: Decoder, packets: Iterable[bytes], on_log: OnLog) -> End:
+    """Send the rest of the request, then read to the end. DeadlinePassed, BadFrame."""
+    for packet in packets:
+        if not line.send(packet):
+            break  # it died; why can still be read
+    while True:
+        message = _next_message(line, decoder)
+        if isinstance(message, Log):
+            on_log(LogLine(datetime.now(UTC), message.level, message.message, message.fields))
+        elif isinstance(message, Accepted):
+            raise BadFrame("accepted twice")
+        else:
+            return message
+
+
+def _next_message(line: Line, decoder: Decoder) -> Message | None:
+    while packet := line.receive():
+        if message := decoder.feed(packet):
+            return message
+    return None
+
+
+def _run_of(end: End, limits: Limits) -> Run:
+    if isinstance(end, Answered):
+        response = Response(end.status, end.headers, end.body)
+        return _measured(Run(Outcome.OK, response, committed=end.committed), end)
+    if isinstance(end, Failed):
+        return _measured(Run(_OF_FAILURE[end.kind], detail=end.message, traceback=end.traceback), end)
+    if isinstance(end, Died):
+        outcome, detail = death(end, limits)
+        return _measured(Run(outcome, detail=detail), end)
+    if isinstance(end, Compiled):
+        return Run(Outcome.SANDBOX_CRASH, detail="the sandbox compiled what it should have run")
+    return Run(Outcome.EXECUTOR_LOST, detail="the executor died while the script ran")
+
+
+def _measured(run: Run, end: Answered | Failed | Died) -> Run:
+    return replace(run, cpu_ms=end.cpu_us / 1000, memory_bytes=end.memory_bytes)
+
+
+def death(end: Died, limits: Limits) -> tuple[Outcome, str]:
+    """What a sandbox's end means, and the same for people.
+
+    SIGKILL with last words is none of ours (who hangs up hears none): the kernel, out of memory, or an operator.
+    We call it the former if the process had grown to what its script may use.
+    """
+    if end.signal in (Signals.SIGXCPU, Signals.SIGPROF):
+        return Outcome.CPU_LIMIT, f"exceeded the CPU limit of {limits.cpu_ms} ms"
+    if end.signal == Signals.SIGSYS:
+        return Outcome.SANDBOX_VIOLATION, "the sandbox tried a system call that is forbidden"
+    if end.signal == Signals.SIGKILL and end.memory_bytes >= limits.memory_bytes:
+        return Outcome.MEMORY_LIMIT, f"killed by the kernel at {end.memory_bytes} bytes of memory"
+    if end.signal:
+        return Outcome.SANDBOX_CRASH, f"the sandbox was ended by {_signal_name(end.signal)}"
+    return Outcome.SANDBOX_CRASH, f"the sandbox exited with status {end.status} without an answer"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _problem(end: End) -> SyntaxProblem | None:
+    if isinstance(end, Compiled):
+        return None
+    if isinstance(end, Failed) and end.kind == protocol.SYNTAX_ERROR:
+        return SyntaxProblem(end.file, end.line, end.message)
+    if end is None:
+        raise ExecutorLost
+    raise PlatformError(f"the source could not be checked: {_run_of(end, CHECK_LIMITS).detail}")
+
+
+def _run_payload(program: Program, request: Request) -> bytes:
+    settings = program.settings
+    return _payload(protocol.MODE_RUN, settings.limits, program.files, settings.env, _request(request))
+
+
+def _payload(mode: bytes, limits: Limits, files: Mapping[str, bytes], env: Mapping[str, str], request: bytes) -> bytes:
+    numbers = (limits.cpu_ms, limits.memory_bytes, limits.response_bytes, limits.log_bytes)
+    sources = [part for path, source in files.items() for part in (path.encode(), source)]
+    variables = [part.encode() for pair in env.items() for part in pair]
+    return protocol.pack(
+        mode,
+        protocol.pack(*(b"%d" % number for number in numbers)),
+        os.urandom(_SEED_BYTES),
+        protocol.pack(*sources),
+        protocol.pack(*variables),
+        request,
+    )
+
+
+def _request(request: Request) -> bytes:
+    texts = (request.method, request.path, request.query_string, request.host, request.remote_addr, request.id)
+    return protocol.pack(
+        *map(_raw, texts),
+        request.trigger.value.encode(),
+        request.event,
+        request.body,
+        _pairs(request.params),
+        _pairs(request.headers),
+    )
+
+
+def _pairs(pairs: HeaderList) -> bytes:
+    return protocol.pack(*(_raw(part) for pair in pairs for part in pair))
+
+
+def _raw(text: str) -> bytes:
+    """Bytes as HTTP carried them; what is no latin-1 was never on a wire."""
+    return text.encode("latin-1", "replace")
+
+
+def _ms_since(started: float) -> float:
+    return (time.monotonic() - started) * 1000
+
+
+def _ignore(_: LogLine) -> None:
+    """A compilation writes no logs."""

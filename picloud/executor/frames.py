@@ -1,0 +1,269 @@
+"""Hostile bytes in, typed messages out: the only reader of what a sandbox writes.
+
+Owns: what a legal message is, and how much of them one invocation may send. Knows nothing of sockets and deadlines.
+Each packet comes from a process that ran somebody's program: wrong tags, sizes, orders, numbers and header fields are
+expected. Nothing is repaired; what is wrong ends the conversation with one `BadFrame`.
+"""
+
+import re
+from dataclasses import dataclass
+
+import msgspec
+
+from picloud.model import HeaderList, Level, Limits
+from sandbox import protocol
+
+HEADERS_MAX = 100
+HEADER_BYTES_MAX = 32 * 1024  # names and values together
+_ALLOWANCE_BYTES = 64 * 1024  # of an answer, beside its body; of a failure's texts
+_LOG_LINES_MIN = 16  # beside one for each byte that a script may log
+_LOG_OVERHEAD_BYTES = 64  # of each line: length fields, level, the frame
+_NUMBER_DIGITS_MAX = 18
+_STATUS_MIN, _STATUS_MAX = 200, 599
+
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")  # RFC 9110, 5.6.2
+_FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")  # 5.5: no control characters
+_HOP_BY_HOP = frozenset(
+    b"connection keep-alive te trailer transfer-encoding upgrade proxy-connection "
+    b"proxy-authenticate proxy-authorization proxy-authentication-info".split()
+)
+
+
+class BadFrame(Exception):
+    """A sandbox broke the protocol."""
+
+
+class BadAnswer(BadFrame):
+    """A sandbox kept to the protocol, but what it answers is no HTTP response."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A sandbox has the connection; the wall clock starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """One line that the script wrote."""
+
+    level: Level
+    message: str
+    fields: str  # a JSON object as text, or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The script's answer; everything in it is legal HTTP."""
+
+    committed: bool  # False for `error{…}`
+    status: int
+    headers: HeaderList
+    body: bytes
+    cpu_us: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """Every file compiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The script did not answer, and the sandbox knows why."""
+
+    kind: bytes  # one of the protocol's
+    message: str
+    traceback: str
+    file: str
+    line: int
+    cpu_us: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The last words, which the zygote writes."""
+
+    signal: int  # 0 if it exited
+    status: int  # of an exit
+    cpu_us: int
+    memory_bytes: int  # peak of the process
+
+
+Message = Accepted | Log | Answered | Compiled | Failed | Died
+
+_FAILURES = frozenset(
+    (
+        protocol.SCRIPT_ERROR,
+        protocol.SYNTAX_ERROR,
+        protocol.MEMORY_LIMIT,
+        protocol.BAD_RESPONSE,
+        protocol.INVALID_REQUEST,
+    )
+)
+_LEVELS = {level.value.encode(): level for level in Level}
+
+
+class Decoder:
+    """One conversation's packets; a message comes out once its last packet is in."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._tag = b""
+        self._chunks: list[bytes] = []
+        self._bytes = 0  # of the message so far
+        self._accepted = False
+        self._log_bytes_left = limits.log_bytes + _ALLOWANCE_BYTES + _log_lines(limits) * _LOG_OVERHEAD_BYTES
+        self._log_lines_left = _log_lines(limits)
+
+    def feed(self, packet: bytes) -> Message | None:
+        """Take one packet; BadFrame, or BadAnswer, if it is not what the protocol allows here."""
+        tag, more = packet[:1], packet[1:2]
+        if len(packet) > protocol.FRAME_BYTES_MAX or more not in (b"\0", b"\1"):
+            raise BadFrame("a packet without a proper head")
+        if tag == protocol.DIED:  # the zygote's: it may interrupt any message
+            return _died(packet[2:])
+        if self._tag not in (b"", tag):
+            raise BadFrame("a message inside another")
+        self._collect(tag, packet[2:])
+        if more == b"\1":
+            return None
+        payload, self._tag, self._chunks, self._bytes = b"".join(self._chunks), b"", [], 0
+        return self._message(tag, payload)
+
+    def _collect(self, tag: bytes, chunk: bytes) -> None:
+        if (tag == protocol.ACCEPTED) == self._accepted:
+            raise BadFrame("a message out of order")
+        self._tag = tag
+        self._chunks.append(chunk)
+        self._bytes += len(chunk)
+        if self._bytes > self._room(tag):
+            raise BadFrame("a message larger than its kind may be")
+
+    def _room(self, tag: bytes) -> int:
+        rooms = {
+            protocol.ACCEPTED: 0,
+            protocol.LOG: self._log_bytes_left,
+            protocol.RESULT: self._limits.response_bytes + _ALLOWANCE_BYTES,
+            protocol.FAILURE: _ALLOWANCE_BYTES,
+        }
+        if tag not in rooms:
+            raise BadFrame("a tag that is not known")
+        return rooms[tag]
+
+    def _message(self, tag: bytes, payload: bytes) -> Message:
+        if tag == protocol.ACCEPTED:
+            self._accepted = True
+            return Accepted()
+        if tag == protocol.LOG:
+            return self._log(payload)
+        if tag == protocol.FAILURE:
+            return _failed(payload)
+        return self._answered(payload)
+
+    def _log(self, payload: bytes) -> Log:
+        self._log_bytes_left -= len(payload)
+        self._log_lines_left -= 1
+        if self._log_lines_left < 0:
+            raise BadFrame("more log lines than one invocation may write")
+        level, message, fields = _fields(payload, 3)
+        if level not in _LEVELS:
+            raise BadFrame("a log level that is not known")
+        return Log(_LEVELS[level], *_log_texts(message, fields))
+
+    def _answered(self, payload: bytes) -> Answered | Compiled:
+        kind, status, packed, body, cpu_us, memory_bytes = _fields(payload, 6)
+        if kind == protocol.COMPILED:
+            return Compiled()
+        if kind not in (protocol.RESPONSE, protocol.ANSWER):
+            raise BadFrame("a kind of answer that is not known")
+        if len(body) > self._limits.response_bytes:
+            raise BadAnswer(f"the body has {len(body)} bytes; {self._limits.response_bytes} are allowed")
+        headers = header_list(_fields(packed))
+        return Answered(kind == protocol.RESPONSE, _status(status), headers, body, number(cpu_us), number(memory_bytes))
+
+
+def header_list(fields: list[bytes]) -> HeaderList:
+    """Names and values in turn, checked, to (lower-case name, value) in their order; BadAnswer says which is wrong.
+
+    Content-Length is dropped, since the server counts the body; what belongs to one hop is the server's and refused.
+    """
+    if len(fields) % 2 or len(fields) > 2 * HEADERS_MAX:
+        raise BadAnswer(f"more than {HEADERS_MAX} headers, or one without a value")
+    if sum(map(len, fields)) > HEADER_BYTES_MAX:
+        raise BadAnswer(f"the headers have more than {HEADER_BYTES_MAX} bytes")
+    pairs = zip(fields[::2], fields[1::2], strict=True)
+    checked = [_header(name.lower(), value) for name, value in pairs]
+    return tuple(pair for pair in checked if pair[0] != "content-length")
+
+
+def _header(name: bytes, value: bytes) -> tuple[str, str]:
+    if not _TOKEN.fullmatch(name):
+        raise BadAnswer(f"{_shown(name)} is no name of a header")
+    if name in _HOP_BY_HOP:
+        raise BadAnswer(f"the header {_shown(name)} is the server's to set")
+    if not _FIELD_VALUE.fullmatch(value):
+        raise BadAnswer(f"the header {_shown(name)} has a control character in its value")
+    return name.decode("latin-1"), value.strip(b" \t").decode("latin-1")
+
+
+def _shown(name: bytes) -> str:
+    return ascii(name[:80].decode("latin-1"))
+
+
+def _status(text: bytes) -> int:
+    status = number(text)
+    if not _STATUS_MIN <= status <= _STATUS_MAX:
+        raise BadAnswer(f"the status is {status}; it must be {_STATUS_MIN} to {_STATUS_MAX}")
+    return status
+
+
+def number(text: bytes) -> int:
+    """A whole number in ASCII decimals without a sign; BadFrame otherwise."""
+    if not 0 < len(text) <= _NUMBER_DIGITS_MAX or not text.isdigit():
+        raise BadFrame("a number that is none")
+    return int(text)
+
+
+def _failed(payload: bytes) -> Failed:
+    kind, message, traceback, file, line, cpu_us, memory_bytes = _fields(payload, 7)
+    if kind not in _FAILURES:
+        raise BadFrame("a kind of failure that is not known")
+    texts = (text(message), text(traceback), text(file))
+    return Failed(kind, *texts, number(line), number(cpu_us), number(memory_bytes))
+
+
+def _died(payload: bytes) -> Died:
+    signal, status, cpu_us, memory_bytes = (number(field) for field in _fields(payload, 4))
+    return Died(signal, status, cpu_us, memory_bytes)
+
+
+def _fields(payload: bytes, count: int | None = None) -> list[bytes]:
+    try:
+        fields = protocol.unpack(payload)
+    except ValueError as error:
+        raise BadFrame("a payload whose lengths do not add up") from error
+    if count is not None and len(fields) != count:
+        raise BadFrame(f"{len(fields)} fields where {count} belong")
+    return fields
+
+
+def _log_texts(message: bytes, fields: bytes) -> tuple[str, str]:
+    """The message, and the fields if they are a JSON object; else they join the message as they are."""
+    if not fields:
+        return text(message), ""
+    try:
+        msgspec.json.decode(fields, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError):
+        return f"{text(message)} {text(fields)}", ""
+    return text(message), text(fields)
+
+
+def text(raw: bytes) -> str:
+    """Words for people: UTF-8, what is none replaced; no NUL, which PostgreSQL refuses."""
+    return raw.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _log_lines(limits: Limits) -> int:
+    return _LOG_LINES_MIN + limits.log_bytes

@@ -1,0 +1,73 @@
+"""One connection to a sandbox, every call of which ends by an absolute deadline.
+
+Owns: the socket and its timers. Knows nothing of messages. Blocking calls with SO_SNDTIMEO and SO_RCVTIMEO: the kernel
+keeps the time, so there is no poll and no thread beside it.
+"""
+
+import socket
+import struct
+import time
+from types import TracebackType
+
+from sandbox import protocol
+
+_READ_BYTES = protocol.FRAME_BYTES_MAX + 1  # one more, so that a longer packet shows
+
+
+class DeadlinePassed(Exception):
+    """The time was up before the other side moved."""
+
+
+class Line:
+    """A SEQPACKET connection; ``deadline`` (monotonic, s) may be moved. OSError as sockets raise it."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def __enter__(self) -> "Line":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up: the zygote kills the sandbox if it still runs."""
+        self._socket.close()
+
+    def connect(self, address: str) -> None:
+        """Join the queue of callers; waits while that is full. DeadlinePassed."""
+        self._set_timer(socket.SO_SNDTIMEO)
+        try:
+            self._socket.connect(address)
+        except BlockingIOError:
+            raise DeadlinePassed from None
+
+    def send(self, packet: bytes) -> bool:
+        """Send one packet; False if the other side has gone. DeadlinePassed if it does not read."""
+        self._set_timer(socket.SO_SNDTIMEO)
+        try:
+            self._socket.send(packet)
+        except BlockingIOError:
+            raise DeadlinePassed from None
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
+    def receive(self) -> bytes:
+        """One packet; b"" when there will be none. DeadlinePassed."""
+        self._set_timer(socket.SO_RCVTIMEO)
+        try:
+            return self._socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            raise DeadlinePassed from None
+        except ConnectionResetError:
+            # It died with bytes of ours unread. The error is given out once, before what is still in our queue,
+            # and the last words are in there.
+            return self._socket.recv(_READ_BYTES)
+
+    def _set_timer(self, which: int) -> None:
+        left_us = int((self.deadline - time.monotonic()) * 1_000_000)
+        if left_us <= 0:
+            raise DeadlinePassed
+        self._socket.setsockopt(socket.SOL_SOCKET, which, struct.pack("@ll", *divmod(left_us, 1_000_000)))

@@ -1,0 +1,127 @@
+"""Scripts: what an upload must be before it is stored, and which version is active.
+
+Owns: the rules of names and sources. Knows nothing of HTTP, of PostgreSQL, or of how a source is checked.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from picloud.errors import BodyTooLarge, InvalidRequest, InvalidSource, NotFound
+from picloud.model import Script, SyntaxProblem, Version
+
+SOURCE_BYTES_MAX = 1024 * 1024
+ENTRY = "main.lua"
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+class ScriptRepository(Protocol):
+    """Where scripts are kept."""
+
+    def put(self, name: str, files: Mapping[str, bytes], sha256: str, created_by: str) -> tuple[int, bool]: ...
+    def get(self, name: str) -> Script: ...
+    def page(self, limit: int, after: str) -> list[Script]: ...
+    def delete(self, name: str) -> None: ...
+    def activate(self, name: str, version: int) -> None: ...
+
+
+class VersionRepository(Protocol):
+    """Where versions are read."""
+
+    def versions(self, name: str, limit: int, before: int) -> list[Version]: ...
+    def version(self, name: str, version: int) -> Version: ...
+    def files(self, name: str, version: int) -> dict[str, bytes]: ...
+
+
+class SourceChecker(Protocol):
+    """What compiles a source without running it."""
+
+    def check(self, files: Mapping[str, bytes]) -> SyntaxProblem | None:
+        """The first file that does not compile; Overloaded, ExecutorLost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """What became of an upload."""
+
+    version: int
+    created: bool  # False: the active version has the same source
+
+
+class Scripts:
+    """The control plane of scripts. `announce` tells this node's processes that something changed."""
+
+    def __init__(self, repository: ScriptRepository, checker: SourceChecker, announce: Callable[[], None]) -> None:
+        self._repository = repository
+        self._checker = checker
+        self._announce = announce
+
+    def upload(self, name: str, source: bytes, created_by: str) -> Uploaded:
+        """Check and store a source as the new active version. InvalidRequest, InvalidSource: nothing was stored."""
+        check_name(name)
+        files = {ENTRY: source}
+        self._check_source(files)
+        version, created = self._repository.put(name, files, hashlib.sha256(source).hexdigest(), created_by)
+        self._announce()
+        return Uploaded(version, created)
+
+    def get(self, name: str) -> Script:
+        """One script; NotFound."""
+        return self._repository.get(name)
+
+    def page(self, limit: int, after: str) -> list[Script]:
+        """Scripts by name, those behind `after`."""
+        return self._repository.page(limit, after)
+
+    def activate(self, name: str, version: int) -> Script:
+        """Make a version the active one; NotFound."""
+        self._repository.activate(name, version)
+        self._announce()
+        return self._repository.get(name)
+
+    def delete(self, name: str) -> None:
+        """Drop a script and its versions; NotFound. Its invocations stay."""
+        self._repository.delete(name)
+        self._announce()
+
+    def _check_source(self, files: Mapping[str, bytes]) -> None:
+        size = sum(map(len, files.values()))
+        if size > SOURCE_BYTES_MAX:
+            raise BodyTooLarge(f"the source has {size} bytes, at most {SOURCE_BYTES_MAX} are taken")
+        problem = self._checker.check(files)
+        if problem:
+            raise InvalidSource(problem.file, problem.line, problem.message)
+
+
+class Versions:
+    """The uploads of a script."""
+
+    def __init__(self, repository: VersionRepository) -> None:
+        self._repository = repository
+
+    def page(self, name: str, limit: int, before: int) -> list[Version]:
+        """Versions, newest first, below the number `before`; NotFound."""
+        return self._repository.versions(name, limit, before)
+
+    def get(self, name: str, version: int) -> Version:
+        """One version; NotFound."""
+        return self._repository.version(name, version)
+
+    def source(self, name: str, version: int) -> bytes:
+        """The text of a version's entry file; NotFound."""
+        files = self._repository.files(name, version)
+        if ENTRY not in files:
+            raise NotFound(f"script '{name}' has no version {version}")
+        return files[ENTRY]
+
+
+def check_name(name: str) -> None:
+    """InvalidRequest unless a script may have this name."""
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest(
+            f"'{name}' cannot be a script's name: lower-case letters, digits and '-', at most 63, no '-' first",
+            [{"field": "name", "message": f"must match {_NAME.pattern}"}],
+        )

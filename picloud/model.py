@@ -1,0 +1,211 @@
+"""The nouns: frozen, slotted, with a unit in each name or comment.
+
+Owns: the words of the platform as types. Knows nothing of how they are stored, sent or run; imports nothing of ours.
+"""
+
+import enum
+import secrets
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+HeaderList = tuple[tuple[str, str], ...]
+"""Header fields in order: (name, value), repeats allowed, text as latin-1 carries it."""
+
+
+class Outcome(enum.StrEnum):
+    """How an invocation ended: ``ok``, or the name of the problem that its caller was answered with."""
+
+    OK = "ok"
+    SCRIPT_ERROR = "script-error"
+    TIMEOUT = "timeout"
+    CPU_LIMIT = "cpu-limit"
+    MEMORY_LIMIT = "memory-limit"
+    SANDBOX_VIOLATION = "sandbox-violation"
+    SANDBOX_CRASH = "sandbox-crash"
+    EXECUTOR_LOST = "executor-lost"
+    OVERLOADED = "overloaded"
+    CONCURRENCY_LIMIT = "concurrency-limit"
+    BAD_RESPONSE = "bad-response"
+    INVALID_REQUEST = "invalid-request"  # `request:json()` on a body that is no JSON, uncaught
+
+
+class Trigger(enum.StrEnum):
+    """Why a script runs."""
+
+    HTTP = "http"
+    INVOKE = "invoke"
+
+
+class Level(enum.StrEnum):
+    """How loud a log line is."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one invocation of a script may use."""
+
+    wall_ms: int = 10_000  # from the sandbox's accept to its answer
+    cpu_ms: int = 5_000
+    memory_bytes: int = 64 * 1024 * 1024  # Lua's heap
+    request_bytes: int = 1024 * 1024  # body
+    response_bytes: int = 6 * 1024 * 1024  # body
+    log_bytes: int = 64 * 1024  # all lines of one invocation
+    concurrency: int = 16  # invocations at once on a node
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What belongs to a script and not to a version of it; a rollback leaves it alone."""
+
+    limits: Limits = Limits()
+    env: Mapping[str, str] = field(default_factory=dict)
+    expose_errors: bool = True  # whether a caller sees the script's error message
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One version of a script, ready to run."""
+
+    script: str
+    version: int
+    files: Mapping[str, bytes]  # path → text; `main.lua` is the entry
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a script sees as `request`; all text is bytes in latin-1, as HTTP carries it."""
+
+    id: str  # the invocation's
+    method: str
+    path: str  # whole, decoded
+    query_string: str  # raw
+    headers: HeaderList  # lower-case names, one entry a name, repeats joined by ", "
+    body: bytes
+    host: str = ""
+    remote_addr: str = ""
+    trigger: Trigger = Trigger.HTTP
+    params: HeaderList = ()  # the route's parameters; `rest` under /fn/NAME/…
+    event: bytes = b""  # JSON, for later triggers
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a script answered, checked: the status is 200 to 599, each header a legal field."""
+
+    status: int
+    headers: HeaderList
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that a script wrote."""
+
+    at: datetime  # UTC, when the trusted side read it
+    level: Level
+    message: str
+    fields: str  # a JSON object as text, or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What became of one program in one sandbox, as the executor's client saw it."""
+
+    outcome: Outcome
+    response: Response | None = None  # with outcome OK only
+    committed: bool = True  # False for `error{…}`: the answer goes out, the effects do not
+    detail: str = ""  # for a person: `main.lua:3: attempt to …`, `exceeded 10000 ms`
+    traceback: str = ""  # Lua's, for the log
+    queue_ms: float = 0.0  # until a sandbox accepted
+    run_ms: float = 0.0  # from there to the last byte of the answer
+    cpu_ms: float = 0.0
+    memory_bytes: int = 0  # Lua's heap at the end; the process's peak if it died
+
+
+@dataclass(frozen=True, slots=True)
+class SyntaxProblem:
+    """Why a file of a version does not compile."""
+
+    file: str
+    line: int
+    message: str  # Lua's, without the position
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """The record of one run of one version."""
+
+    id: str
+    script: str
+    version: int
+    trigger: Trigger
+    outcome: Outcome
+    status: int  # what the caller was answered
+    started_at: datetime  # UTC
+    queue_ms: float
+    run_ms: float
+    cpu_ms: float
+    memory_bytes: int
+    error: str = ""  # the detail of a problem
+    http_calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One invocation with what it wrote."""
+
+    invocation: Invocation
+    lines: tuple[LogLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLine:
+    """One log line as it is listed."""
+
+    id: int  # its cursor
+    invocation: str
+    script: str
+    at: datetime
+    level: Level
+    message: str
+    fields: Any  # a JSON object, or None
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A named program with its active version."""
+
+    name: str
+    active_version: int
+    settings: Settings
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One immutable upload."""
+
+    script: str
+    version: int
+    sha256: str  # hex, of the source
+    bytes: int
+    created_at: datetime
+    created_by: str  # the token's name
+
+
+def new_id() -> str:
+    """A UUID of version 7 (RFC 9562, method 3): sorts by when it was made, to a quarter of a microsecond."""
+    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+    fraction = nanoseconds * 4096 // 1_000_000
+    return str(uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | secrets.randbits(62)))

@@ -1,0 +1,99 @@
+"""How many invocations run or wait on this node, over all its processes, without SQL.
+
+Owns: claiming and giving back slots. Knows nothing of scripts but their names, and nothing of how they run.
+
+A slot is one byte of a file, held by an open-file-description lock: the kernel keeps the count, and when a process
+dies its slots are free at once. Within a process, where such locks do not exclude each other, a set does.
+"""
+
+import fcntl
+import hashlib
+import os
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from picloud.errors import ConcurrencyLimit, Overloaded
+
+_THREADS_KEPT_FREE = 8  # one eighth: to refuse with, and for the API, however many invocations wait
+_SCRIPT_REGION_BYTES = 1 << 20
+_SCRIPT_REGIONS = 1 << 40
+
+
+class Admission:
+    """The node's slots. `path` is the same file for every process of the node."""
+
+    def __init__(self, path: Path, *, node_slots: int, threads: int) -> None:
+        self._path = path
+        self._node_slots = node_slots
+        self._own_slots = max(1, threads - threads // _THREADS_KEPT_FREE)  # of this process
+        self._descriptor = -1
+        self._mutex = threading.Lock()
+        self._held: set[int] = set()
+        self._running = 0
+
+    def open(self) -> None:
+        """Open the file in this process, after fork: a descriptor shared with the parent would share its locks."""
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def close(self) -> None:
+        """Give everything back."""
+        os.close(self._descriptor)
+
+    @contextmanager
+    def node(self) -> Iterator[None]:
+        """Hold one of the node's slots; Overloaded at once if none is free here."""
+        with self._mutex:
+            full = self._running >= self._own_slots
+            slot = None if full else self._claim(0, self._node_slots)
+            if slot is None:
+                raise Overloaded()
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._running -= 1
+                self._release(slot)
+
+    @contextmanager
+    def script(self, name: str, limit: int) -> Iterator[None]:
+        """Hold one of a script's own slots; ConcurrencyLimit at once if all `limit` of them are taken."""
+        with self._mutex:
+            slot = self._claim(_region(name), limit)
+        if slot is None:
+            raise ConcurrencyLimit(f"'{name}' already runs {limit} times at once; try again in a moment")
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._release(slot)
+
+    def _claim(self, first: int, count: int) -> int | None:
+        for slot in range(first, first + count):
+            if slot not in self._held and self._lock(slot):
+                self._held.add(slot)
+                return slot
+        return None
+
+    def _lock(self, slot: int) -> bool:
+        try:
+            fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK, slot))
+        except BlockingIOError:
+            return False
+        return True
+
+    def _release(self, slot: int) -> None:
+        fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _flock(fcntl.F_UNLCK, slot))
+        self._held.discard(slot)
+
+
+def _region(name: str) -> int:
+    number = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+    return (1 + number % _SCRIPT_REGIONS) * _SCRIPT_REGION_BYTES
+
+
+def _flock(kind: int, byte: int) -> bytes:
+    return struct.pack("@hhqqi4x", kind, os.SEEK_SET, byte, 1, 0)  # struct flock with 64-bit offsets; pid must be 0

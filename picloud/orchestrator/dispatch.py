@@ -1,0 +1,113 @@
+"""One invocation, top to bottom: admit → resolve → run → record.
+
+Every trigger enters here. This is the story to read first; each step has a file of its own.
+
+One commit (the record of a decision): what a script does to the world becomes visible when its handler returns a
+response, and not otherwise. Host calls with effects do not exist yet; when they do, the invocation's transaction is
+opened by its first one, *settled* here between run and record, and the answer leaves after its COMMIT.
+Until then every invocation is stateless: its record is batched, off this path.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from picloud.errors import ConcurrencyLimit
+from picloud.model import Invocation, Level, LogLine, Outcome, Program, Record, Request, Run
+from picloud.orchestrator.admission import Admission
+
+
+class ExecutorClient(Protocol):
+    """What runs a program in a sandbox of its own."""
+
+    def run(self, program: Program, request: Request, on_log: Callable[[LogLine], None]) -> Run:
+        """Run once, to one of the outcomes; never raises for what a script does."""
+
+
+class ScriptResolver(Protocol):
+    """What knows the active version of a script."""
+
+    def resolve(self, name: str) -> Program:
+        """NotFound, DatabaseUnavailable."""
+
+
+class RecordSink(Protocol):
+    """What keeps the records."""
+
+    def add(self, record: Record) -> None:
+        """Take one; never waits."""
+
+
+class RequestSource(Protocol):
+    """What the caller sent, read once there is a place for it."""
+
+    def read(self, invocation_id: str, body_bytes_max: int) -> Request:
+        """BodyTooLarge, InvalidRequest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An invocation that came to its end."""
+
+    id: str
+    run: Run
+    total_ms: float
+    lines: tuple[LogLine, ...]
+    expose_errors: bool
+
+
+class Dispatcher:
+    """The node's one way to run a script."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        resolver: ScriptResolver,
+        executor: ExecutorClient,
+        records: RecordSink,
+        status_of: Callable[[Outcome], int],  # the table of problems knows
+    ) -> None:
+        self._admission = admission
+        self._resolver = resolver
+        self._executor = executor
+        self._records = records
+        self._status_of = status_of
+
+    def dispatch(self, script: str, invocation_id: str, source: RequestSource) -> Finished:
+        """Run a script once. Overloaded, NotFound, BodyTooLarge, DatabaseUnavailable: it did not run."""
+        started_at, started = datetime.now(UTC), time.monotonic()
+        lines: list[LogLine] = []
+        with self._admission.node():
+            program = self._resolver.resolve(script)
+            request = source.read(invocation_id, program.settings.limits.request_bytes)
+            run = self._run(program, request, lines.append)
+        if run.traceback:
+            lines.append(LogLine(datetime.now(UTC), Level.ERROR, run.traceback, ""))
+        total_ms = (time.monotonic() - started) * 1000
+        self._records.add(Record(self._invocation(program, request, run, started_at), tuple(lines)))
+        return Finished(invocation_id, run, total_ms, tuple(lines), program.settings.expose_errors)
+
+    def _run(self, program: Program, request: Request, on_log: Callable[[LogLine], None]) -> Run:
+        try:
+            with self._admission.script(program.script, program.settings.limits.concurrency):
+                return self._executor.run(program, request, on_log)
+        except ConcurrencyLimit as error:
+            return Run(Outcome.CONCURRENCY_LIMIT, detail=str(error))
+
+    def _invocation(self, program: Program, request: Request, run: Run, started_at: datetime) -> Invocation:
+        return Invocation(
+            id=request.id,
+            script=program.script,
+            version=program.version,
+            trigger=request.trigger,
+            outcome=run.outcome,
+            status=run.response.status if run.response else self._status_of(run.outcome),
+            started_at=started_at,
+            queue_ms=run.queue_ms,
+            run_ms=run.run_ms,
+            cpu_ms=run.cpu_ms,
+            memory_bytes=run.memory_bytes,
+            error=run.detail,
+        )

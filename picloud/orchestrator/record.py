@@ -1,0 +1,140 @@
+"""Records of invocations, written in batches off the request's path.
+
+Owns: the buffer, its thread and retention. Knows nothing of HTTP.
+
+The thread blocks for ever while there is nothing to write. A first record starts a batch that is written BATCH_MS
+later; while the database is away batches wait in memory, up to a bound, and are tried again. A power cut may lose
+what was answered within the last second: the documentation says so.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from picloud.errors import DatabaseUnavailable
+from picloud.model import Record
+
+BATCH_MS = 200
+_BATCH_RECORDS = 1_000
+_BUFFER_BYTES_MAX = 32 * 1024 * 1024
+_RECORD_BYTES = 500  # about what one holds beside its lines
+_RETRY_S = 1.0
+_HOUSEKEEPING_RECORDS = 10_000  # written between two clean-ups by one worker
+
+_log = logging.getLogger(__name__)
+
+
+class RecordTable(Protocol):
+    """Where records go."""
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Write a batch; DatabaseUnavailable. A record that is there already is left as it is."""
+
+    def expire(self, keep_days: int, keep_rows: int) -> int:
+        """Delete what is too old or too much."""
+
+    def vacuum(self) -> None:
+        """Give deleted rows' space back."""
+
+
+class Recorder:
+    """One worker's records on their way to the table."""
+
+    def __init__(self, table: RecordTable, *, keep_days: int, keep_rows: int) -> None:
+        self._table = table
+        self._keep = (keep_days, keep_rows)
+        self._buffer: deque[Record] = deque()
+        self._buffer_bytes = 0
+        self._dropped = 0
+        self._since_housekeeping = _HOUSEKEEPING_RECORDS  # the first batch after a start cleans up
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread, after fork."""
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what is left and end; what cannot be written now is counted in the log."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread:
+            self._thread.join()
+
+    def add(self, record: Record) -> None:
+        """Take one record; never waits for the database."""
+        with self._changed:
+            self._buffer.append(record)
+            self._buffer_bytes += _weight(record)
+            while self._buffer_bytes > _BUFFER_BYTES_MAX:  # the database has been away for long
+                self._buffer_bytes -= _weight(self._buffer.popleft())
+                self._dropped += 1
+            if len(self._buffer) == 1:
+                self._changed.notify()
+
+    def _run(self) -> None:
+        while self._wait_for_batch():
+            self._write_batch()
+
+    def _wait_for_batch(self) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._buffer or self._stopping)
+            if not self._stopping:
+                self._changed.wait_for(lambda: self._stopping, timeout=BATCH_MS / 1000)
+            return bool(self._buffer)
+
+    def _write_batch(self) -> None:
+        with self._changed:
+            batch = [self._buffer[at] for at in range(min(len(self._buffer), _BATCH_RECORDS))]
+        try:
+            self._table.add(batch)
+        except DatabaseUnavailable as error:
+            self._database_away(error)
+            return
+        except Exception:  # noqa: BLE001 - one bad record must not end the thread that writes all others
+            _log.exception("%d records could not be written and are lost", len(batch))
+        self._forget(batch)
+        self._keep_small(len(batch))
+
+    def _database_away(self, error: DatabaseUnavailable) -> None:
+        with self._changed:
+            if self._stopping:
+                _log.error("%d records are lost at stop: %s", len(self._buffer), error)
+                self._buffer.clear()
+            else:
+                self._changed.wait_for(lambda: self._stopping, timeout=_RETRY_S)
+
+    def _forget(self, batch: list[Record]) -> None:
+        with self._changed:
+            for record in batch:
+                if self._buffer and self._buffer[0] is record:  # not dropped meanwhile
+                    self._buffer.popleft()
+                    self._buffer_bytes -= _weight(record)
+            dropped, self._dropped = self._dropped, 0
+        if dropped:
+            _log.error("%d records were dropped while the database was away", dropped)
+
+    def _keep_small(self, written: int) -> None:
+        self._since_housekeeping += written
+        if self._since_housekeeping < _HOUSEKEEPING_RECORDS or self._stopping:
+            return
+        self._since_housekeeping = 0
+        started = time.monotonic()
+        try:
+            gone = self._table.expire(*self._keep)
+            if gone:
+                self._table.vacuum()
+                _log.info("retention: %d invocations deleted in %.1f s", gone, time.monotonic() - started)
+        except DatabaseUnavailable as error:
+            _log.warning("retention waits for the next batch: %s", error)
+            self._since_housekeeping = _HOUSEKEEPING_RECORDS
+
+
+def _weight(record: Record) -> int:
+    return _RECORD_BYTES + sum(len(line.message) + len(line.fields) + _RECORD_BYTES for line in record.lines)

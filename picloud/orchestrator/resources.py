@@ -1,0 +1,125 @@
+"""`invoke`, `invocations` and `logs` as HTTP. Each docstring is the reference of its endpoint."""
+
+import uuid
+from dataclasses import asdict
+from typing import Protocol
+
+import falcon
+
+from picloud.auth import Scope
+from picloud.errors import InvalidRequest, NotFound
+from picloud.messages import number_parameter, page_limit, read_body, require, send_json, send_page
+from picloud.model import Invocation, Request, StoredLine, Trigger, new_id
+from picloud.orchestrator.dispatch import Dispatcher
+from picloud.orchestrator.response import send
+
+_CURSOR_MAX = 2**63 - 1
+
+
+class RecordReader(Protocol):
+    """Where records are read."""
+
+    def page(self, script: str, limit: int, after: str) -> list[Invocation]: ...
+    def get(self, invocation_id: str) -> Invocation: ...
+    def lines(self, script: str, invocation: str, limit: int, after: int) -> list[StoredLine]: ...
+
+
+class InvokeResource:
+    """`/api/v1/scripts/NAME/invoke`"""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Run the script once: it sees POST, path `/`, trigger `invoke`, this body and its type. Scope `invoke`.
+
+        The answer is the script's own, with `Picloud-Invocation` and `Server-Timing`.
+        """
+        require(req, Scope.INVOKE)
+        send(self._dispatcher.dispatch(name, new_id(), _Invoked(req)), resp)
+
+
+class InvocationsResource:
+    """`/api/v1/invocations`"""
+
+    def __init__(self, records: RecordReader) -> None:
+        self._records = records
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """List invocations, newest first; `?script=NAME&limit=&after=ID`. Scope `read`. 200 page of invocations."""
+        require(req, Scope.READ)
+        limit = page_limit(req)
+        after = _uuid(req, "after")
+        found = self._records.page(req.get_param("script") or "", limit, after)
+        send_page(resp, found, limit, asdict, lambda invocation: invocation.id)
+
+
+class InvocationResource:
+    """`/api/v1/invocations/ID`"""
+
+    def __init__(self, records: RecordReader) -> None:
+        self._records = records
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, identifier: str) -> None:
+        """One invocation; it appears within 250 ms of its answer. Scope `read`. 200, 404."""
+        require(req, Scope.READ)
+        try:
+            known = str(uuid.UUID(identifier))
+        except ValueError:
+            raise NotFound(f"there is no invocation '{identifier}'") from None
+        send_json(resp, asdict(self._records.get(known)))
+
+
+class LogsResource:
+    """`/api/v1/logs`"""
+
+    def __init__(self, records: RecordReader) -> None:
+        self._records = records
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """List log lines, newest first; `?script=NAME&invocation=ID&limit=&after=CURSOR`. Scope `read`.
+
+        200: `{"items": [{invocation, script, at, level, message, fields}], "next": CURSOR or null}`.
+        """
+        require(req, Scope.READ)
+        limit = page_limit(req)
+        after = number_parameter(req, "after", 0, 1, _CURSOR_MAX)
+        found = self._records.lines(req.get_param("script") or "", _uuid(req, "invocation"), limit, after)
+        send_page(resp, found, limit, _line_shape, lambda line: line.id)
+
+
+class _Invoked:
+    """The request of `invoke`, as a script sees it."""
+
+    def __init__(self, req: falcon.Request) -> None:
+        self._req = req
+
+    def read(self, invocation_id: str, body_bytes_max: int) -> Request:
+        """BodyTooLarge, InvalidRequest."""
+        content_type = self._req.content_type
+        return Request(
+            id=invocation_id,
+            method="POST",
+            path="/",
+            query_string="",
+            headers=(("content-type", content_type),) if content_type else (),
+            body=read_body(self._req.env, body_bytes_max),
+            host=self._req.env.get("HTTP_HOST", ""),
+            remote_addr=self._req.env.get("REMOTE_ADDR", ""),
+            trigger=Trigger.INVOKE,
+        )
+
+
+def _line_shape(line: StoredLine) -> dict[str, object]:
+    shape = asdict(line)
+    del shape["id"]
+    return shape
+
+
+def _uuid(req: falcon.Request, name: str) -> str:
+    text = req.get_param(name) or ""
+    try:
+        return str(uuid.UUID(text)) if text else ""
+    except ValueError:
+        message = "must be an invocation's id"
+        raise InvalidRequest(f"?{name}={text}: {message}", [{"field": name, "message": message}]) from None

@@ -1,0 +1,44 @@
+"""A finished invocation as an HTTP answer.
+
+Owns: the headers that every answer carries, and what becomes of an outcome that is no answer.
+"""
+
+import falcon
+
+from picloud.errors import PicloudError
+from picloud.model import Outcome
+from picloud.orchestrator.dispatch import Finished
+
+_HIDDEN = "the script failed; its log says why"
+
+
+class InvocationFailed(PicloudError):
+    """The script ran and gave no answer; `outcome` is the name of the problem that the caller gets."""
+
+    def __init__(self, finished: Finished) -> None:
+        hide = finished.run.outcome is Outcome.SCRIPT_ERROR and not finished.expose_errors
+        super().__init__(_HIDDEN if hide else finished.run.detail)
+        self.outcome = finished.run.outcome
+        self.headers = headers(finished)
+
+
+def headers(finished: Finished) -> dict[str, str]:
+    """What every answer to an invocation says of it; times in ms."""
+    run = finished.run
+    timing = (("queue", run.queue_ms), ("run", run.run_ms), ("cpu", run.cpu_ms), ("total", finished.total_ms))
+    return {
+        "picloud-invocation": finished.id,
+        "server-timing": ", ".join(f"{name};dur={ms:.2f}" for name, ms in timing),
+    }
+
+
+def send(finished: Finished, resp: falcon.Response) -> None:
+    """Write the script's answer; InvocationFailed if there is none. Falcon leaves 204, 304 and HEAD without a body."""
+    answer = finished.run.response
+    if answer is None:
+        raise InvocationFailed(finished)
+    resp.status = answer.status
+    for name, value in answer.headers:
+        resp.append_header(name, value)
+    resp.set_headers(headers(finished))
+    resp.data = answer.body

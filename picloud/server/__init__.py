@@ -1,0 +1,79 @@
+"""HTTP served by a gunicorn that sleeps: at rest no thread of its arbiter or of its workers wakes up.
+
+Owns: gunicorn, which nothing else imports. Knows nothing of what is served: a `Service` is a WSGI application with a
+start and a stop.
+
+    arbiter      the parent: blocks until a signal comes
+    worker       one thread waits for events, the others serve requests
+    connections  a connection and its request: how long each may take, what is held against it
+    refusals     what is answered before, or instead of, the application
+    application  which of gunicorn's settings are ours
+
+gunicorn's internals are overridden, so it is pinned to a major version; each override names what it replaces in 27.0.1.
+
+What holds for a client. A connection takes a thread only while a whole request head is answered: idle connections and
+dribbled heads cost a file descriptor. A head has 10 s, a body 60 s, each piece of the answer 60 s, a kept-alive
+connection 150 s. These deadlines are the poller's timeout: a timer exists only while such a connection does. A slow
+body does hold a thread, which is why a public server has a proxy in front (Caddy's `timeouts.read_body`).
+When every thread of a worker is busy, it leaves new connections to the other workers; what has come already waits
+`queue_ms` for a thread and is then refused with 503, and so are new connections when that lasts. So nothing hangs.
+At worker_connections open connections, the one that has been idle for longest is closed to make room.
+"""
+
+import resource
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn, Protocol
+
+from picloud.server.application import Application, refuse_taken
+from picloud.server.refusals import RenderProblem
+from picloud.settings import ServerSettings
+
+__all__ = ["RenderProblem", "Service", "manager", "orchestrator", "run"]
+
+_FILES = 65_536  # open at once: a connection is one
+
+
+class Service(Protocol):
+    """What is served."""
+
+    @property
+    def wsgi(self) -> Callable[..., Any]:
+        """The WSGI application, built before fork: it holds no connection and no thread."""
+
+    def start(self) -> None:
+        """In each worker, after fork and before its first request. If it raises, the server ends with status 3."""
+
+    def stop(self) -> None:
+        """In each worker, once, after its last request. What it does is cut short a second after that."""
+
+
+def run(settings: ServerSettings, service: Service, render_problem: RenderProblem) -> NoReturn:
+    """Serve until a signal says otherwise, then exit; ConfigurationError if the address is taken.
+
+    SIGTERM finishes requests in flight for 2 s at most, SIGINT and SIGQUIT do not; SIGHUP replaces the workers, each
+    once it has finished its requests; SIGTTIN and SIGTTOU make them one more and one fewer. A listening socket that
+    systemd passes on is used instead of `bind`; READY=1 is sent when the socket listens.
+    """
+    refuse_taken(settings.bind)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES), hard))
+    Application(settings, service, render_problem).run()
+    raise AssertionError("gunicorn's arbiter ends by SystemExit")
+
+
+def manager() -> int:
+    """`picloud-manager`."""
+    return _not_split_yet("manager")
+
+
+def orchestrator() -> int:
+    """`picloud-orchestrator`."""
+    return _not_split_yet("orchestrator")
+
+
+def _not_split_yet(name: str) -> int:
+    sys.stderr.write(
+        f"picloud-{name}: the {name} is not split from picloud yet: run 'picloud up', which has it inside\n"
+    )
+    return 2

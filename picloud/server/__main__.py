@@ -1,0 +1,22 @@
+"""`python -m picloud.server`: HTTP alone, for `picloud up` and the systemd unit, which start what it needs."""
+
+import sys
+
+from picloud import settings, wiring
+from picloud.api import problems
+from picloud.errors import ConfigurationError
+from picloud.server import run
+
+
+def main() -> int:
+    """Exit status 2 if the configuration is not valid, 3 if a worker cannot start."""
+    try:
+        ours = settings.load()
+        run(ours, wiring.build(ours), problems.of_server)
+    except ConfigurationError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

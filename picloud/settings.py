@@ -1,0 +1,142 @@
+"""The one table of the operator's settings: environment over file over default.
+
+Owns: every setting's name, type, default and meaning, and the only read of the environment outside entry points.
+A script's own settings are `picloud.model.Settings`; these are the server's.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from picloud.errors import ConfigurationError
+
+PREFIX = "PICLOUD_"
+
+_UNIX_PATH_BYTES_MAX = 107  # of a socket's address
+_LONGEST_SOCKET_NAME = "/.s.PGSQL.5432.lock"
+
+
+def _setting(default: Any, about: str, parse: Callable[[str], Any] | None = None) -> Any:
+    return field(default=default, metadata={"about": about, "parse": parse or type(default)})
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError("must be 1 or more")
+    return value
+
+
+def _bind(text: str) -> str:
+    if text.startswith("unix:") and len(text) > len("unix:"):
+        return text
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isdigit() and int(port) < 65536):
+        raise ValueError("must be HOST:PORT or unix:PATH")
+    return text
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """One field a setting; `about` is what the docs' table says of it."""
+
+    data: Path = _setting(Path("var"), "folder of everything that lasts", _folder)
+    config: str = _setting("", "path of a picloud.toml; empty: none", str)
+    bind: str = _setting("127.0.0.1:8080", "`host:port` or `unix:PATH` that HTTP listens on", _bind)
+    database_url: str = _setting("", "a PostgreSQL of your own; empty: an embedded one under `data`", str)
+    workers: int = _setting(2, "HTTP worker processes", _positive)
+    threads: int = _setting(64, "threads of each worker", _positive)
+    pool_spare: int = _setting(8, "sandboxes that wait for work", _positive)
+    pool_max: int = _setting(32, "sandboxes alive at once", _positive)
+    queue_length: int = _setting(64, "invocations of the node that may wait for a sandbox", _positive)
+    queue_ms: int = _setting(1000, "how long one waits before it is refused, in ms", _positive)
+    trusted_proxies: str = _setting(
+        "unix", "whose `X-Forwarded-*` to believe: `unix` (peers on a unix socket) and addresses, comma-separated", str
+    )
+    retention_days: int = _setting(14, "days that invocations and logs are kept", _positive)
+    retention_rows: int = _setting(200_000, "invocations that are kept at most", _positive)
+    sandbox_user: str = _setting(
+        "", "user of the sandboxes when started as root; empty: `picloud-sandbox`, else 65281", str
+    )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", self.data.absolute())  # one folder, wherever a process of ours stands
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of sockets and locks: short-lived, in `data` unless a socket's address would not fit there."""
+        inside = self.data / "run"
+        if len(os.fsencode(inside)) + len(_LONGEST_SOCKET_NAME) + len("/pg") <= _UNIX_PATH_BYTES_MAX:
+            return inside
+        return Path(f"/tmp/picloud-{_digest(self.data)}")  # noqa: S108 - made 0700 and refused if not ours
+
+    @property
+    def executor_socket(self) -> Path:
+        """Where sandboxes accept."""
+        return self.run_dir / "executor.sock"
+
+    @property
+    def admin_token_file(self) -> Path:
+        """Where `up` writes the admin token, 0600."""
+        return self.data / "admin.token"
+
+    def environment(self) -> dict[str, str]:
+        """The variables that give the same settings to a process of ours."""
+        return {PREFIX + name.upper(): str(getattr(self, name)) for name in names()}
+
+
+def names() -> list[str]:
+    """Every setting's name, in the table's order."""
+    return [item.name for item in dataclasses.fields(ServerSettings)]
+
+
+def load(environ: Mapping[str, str] | None = None) -> ServerSettings:
+    """Read the settings; ConfigurationError names what is wrong, where, and the nearest name."""
+    environ = os.environ if environ is None else environ
+    given = {key: value for key, value in environ.items() if key.startswith(PREFIX)}
+    from_env = {key.removeprefix(PREFIX).lower(): (key, value) for key, value in given.items()}
+    for client_side in ("url", "token"):  # the command line's, read by picloud.cli
+        from_env.pop(client_side, None)
+    path = from_env.get("config", ("", ""))[1]
+    raw = {**_from_file(path), **from_env}
+    return ServerSettings(**{name: _parsed(name, origin, text) for name, (origin, text) in raw.items()})
+
+
+def _from_file(path: str) -> dict[str, tuple[str, str]]:
+    if not path:
+        return {}
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8")).get("server", {})
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    return {name: (f"{path}: server.{name}", str(value)) for name, value in table.items()}
+
+
+def _parsed(name: str, origin: str, text: str) -> Any:
+    known = {item.name: item for item in dataclasses.fields(ServerSettings)}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {_spelled_like(origin, name, near[0])}?" if near else ""
+        raise ConfigurationError(f"{origin} is not a setting{hint}")
+    try:
+        return known[name].metadata["parse"](text)
+    except ValueError as error:
+        raise ConfigurationError(f"{origin}={text!r}: {error}") from error
+
+
+def _spelled_like(origin: str, name: str, near: str) -> str:
+    return PREFIX + near.upper() if origin.startswith(PREFIX) else origin[: -len(name)] + near
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:12]

@@ -1,0 +1,158 @@
+"""Scripts and versions in PostgreSQL.
+
+Every change notifies CHANGES with the script's name inside its transaction: caches hear of it when it is visible.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from picloud.errors import NotFound
+from picloud.model import Limits, Program, Script, Settings, Version
+from picloud.storage.pool import Pool
+
+CHANGES = "picloud_changes"  # the NOTIFY channel
+
+_SCRIPT = "SELECT name, active_version, settings, created_at, updated_at FROM scripts"
+
+_VERSION = """SELECT s.name, v.version, v.sha256, v.bytes, v.created_at, v.created_by
+  FROM versions v JOIN scripts s ON s.id = v.script_id"""
+
+_LOCK_NAME = """INSERT INTO script_names (name, last_version) VALUES (%s, 0)
+    ON CONFLICT (name) DO UPDATE SET last_version = script_names.last_version"""
+
+_ACTIVE_SHA256 = """SELECT v.version, v.sha256 FROM scripts s
+  JOIN versions v ON v.script_id = s.id AND v.version = s.active_version WHERE s.name = %s"""
+
+_NEXT_VERSION = "UPDATE script_names SET last_version = last_version + 1 WHERE name = %s RETURNING last_version"
+
+_PUT_SCRIPT = """INSERT INTO scripts (name, active_version) VALUES (%s, %s)
+    ON CONFLICT (name) DO UPDATE SET active_version = excluded.active_version, updated_at = now() RETURNING id"""
+
+_PUT_VERSION = "INSERT INTO versions (script_id, version, sha256, bytes, created_by) VALUES (%s, %s, %s, %s, %s)"
+
+_PUT_FILE = "INSERT INTO version_files (script_id, version, path, content) VALUES (%s, %s, %s, %s)"
+
+_ACTIVATE = """UPDATE scripts s SET active_version = v.version, updated_at = now() FROM versions v
+ WHERE s.name = %s AND v.script_id = s.id AND v.version = %s"""
+
+_PROGRAM = """SELECT s.active_version, s.settings, f.path, f.content
+  FROM scripts s JOIN version_files f ON f.script_id = s.id AND f.version = s.active_version WHERE s.name = %s"""
+
+_FILES = """SELECT f.path, f.content FROM scripts s JOIN version_files f ON f.script_id = s.id
+ WHERE s.name = %s AND f.version = %s ORDER BY f.path"""
+
+
+class ScriptTable:
+    """The scripts of this platform; every method is one transaction, and DatabaseUnavailable if there is none."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def put(self, name: str, files: Mapping[str, bytes], sha256: str, created_by: str) -> tuple[int, bool]:
+        """Store files as a new active version → (its number, True); (the active one, False) if that has this sha256."""
+        with self._pool.transaction() as cursor:
+            cursor.execute(_LOCK_NAME, (name,))  # uploads to one name take turns
+            cursor.execute(_ACTIVE_SHA256, (name,))
+            active = cursor.fetchone()
+            if active and active[1] == sha256:
+                return int(active[0]), False
+            cursor.execute(_NEXT_VERSION, (name,))
+            version = int(cursor.fetchone()[0])
+            cursor.execute(_PUT_SCRIPT, (name, version))
+            script_id = cursor.fetchone()[0]
+            size = sum(map(len, files.values()))
+            cursor.execute(_PUT_VERSION, (script_id, version, sha256, size, created_by))
+            for path, content in files.items():
+                cursor.execute(_PUT_FILE, (script_id, version, path, content))
+            _announce(cursor, name)
+            return version, True
+
+    def get(self, name: str) -> Script:
+        """One script; NotFound."""
+        with self._pool.transaction() as cursor:
+            cursor.execute(f"{_SCRIPT} WHERE name = %s", (name,))
+            return _script(_found(cursor.fetchone(), name))
+
+    def page(self, limit: int, after: str) -> list[Script]:
+        """At most limit scripts by name, those behind the name `after`."""
+        with self._pool.transaction() as cursor:
+            cursor.execute(f"{_SCRIPT} WHERE name > %s ORDER BY name LIMIT %s", (after, limit))
+            return [_script(row) for row in cursor.fetchall()]
+
+    def delete(self, name: str) -> None:
+        """Drop a script with its versions and settings; NotFound. Its invocations stay."""
+        with self._pool.transaction() as cursor:
+            cursor.execute("DELETE FROM scripts WHERE name = %s RETURNING name", (name,))
+            _found(cursor.fetchone(), name)
+            _announce(cursor, name)
+
+    def activate(self, name: str, version: int) -> None:
+        """Make a version the active one; NotFound names what is missing."""
+        with self._pool.transaction() as cursor:
+            cursor.execute(_ACTIVATE, (name, version))
+            if cursor.rowcount == 0:
+                cursor.execute("SELECT 1 FROM scripts WHERE name = %s", (name,))
+                _found(cursor.fetchone(), name)
+                raise NotFound(f"script '{name}' has no version {version}")
+            _announce(cursor, name)
+
+    def versions(self, name: str, limit: int, before: int) -> list[Version]:
+        """At most limit versions, newest first, those with a number below `before`; NotFound."""
+        with self._pool.transaction() as cursor:
+            cursor.execute("SELECT 1 FROM scripts WHERE name = %s", (name,))
+            _found(cursor.fetchone(), name)
+            where = "WHERE s.name = %s AND v.version < %s ORDER BY v.version DESC LIMIT %s"
+            cursor.execute(f"{_VERSION} {where}", (name, before, limit))
+            return [Version(*row) for row in cursor.fetchall()]
+
+    def version(self, name: str, version: int) -> Version:
+        """One version; NotFound."""
+        with self._pool.transaction() as cursor:
+            cursor.execute(f"{_VERSION} WHERE s.name = %s AND v.version = %s", (name, version))
+            return Version(*_found(cursor.fetchone(), f"{name}' version '{version}"))
+
+    def files(self, name: str, version: int) -> dict[str, bytes]:
+        """The files of one version: path → text; empty if there is no such version."""
+        with self._pool.transaction() as cursor:
+            cursor.execute(_FILES, (name, version))
+            return {path: bytes(content) for path, content in cursor.fetchall()}
+
+    def program(self, name: str) -> Program | None:
+        """The active version, ready to run."""
+        with self._pool.transaction() as cursor:
+            cursor.execute(_PROGRAM, (name,))
+            rows = cursor.fetchall()
+        if not rows:
+            return None
+        files = {path: bytes(content) for _, _, path, content in rows}
+        return Program(name, rows[0][0], files, _settings(rows[0][1]))
+
+    def put_settings(self, name: str, settings: Mapping[str, object]) -> None:
+        """Replace what is set for a script (a JSON object: limits, env, expose_errors); NotFound."""
+        with self._pool.transaction() as cursor:
+            cursor.execute(
+                "UPDATE scripts SET settings = %s WHERE name = %s RETURNING name", (json.dumps(settings), name)
+            )
+            _found(cursor.fetchone(), name)
+            _announce(cursor, name)
+
+
+def _found(row: Any, name: str) -> Any:
+    if row is None:
+        raise NotFound(f"there is no script '{name}'")
+    return row
+
+
+def _announce(cursor: Any, name: str) -> None:
+    cursor.execute("SELECT pg_notify(%s, %s)", (CHANGES, name))
+
+
+def _script(row: Any) -> Script:
+    name, active_version, settings, created_at, updated_at = row
+    return Script(name, active_version, _settings(settings), created_at, updated_at)
+
+
+def _settings(stored: dict[str, Any]) -> Settings:
+    limits = Limits(**stored.get("limits", {}))
+    return Settings(limits, stored.get("env", {}), stored.get("expose_errors", True))

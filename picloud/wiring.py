@@ -1,0 +1,96 @@
+"""The composition root: which implementation stands behind each seam, and in which order all is opened and closed.
+
+Owns: construction. Every other module takes its collaborators; this one chooses them.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from picloud.api import problems
+from picloud.api.apps import Collaborators, create_app
+from picloud.executor import protections
+from picloud.executor.client import SandboxClient
+from picloud.manager.scripts import Scripts, Versions
+from picloud.orchestrator.admission import Admission
+from picloud.orchestrator.dispatch import Dispatcher
+from picloud.orchestrator.ingress import Ingress, Proxies
+from picloud.orchestrator.record import Recorder
+from picloud.orchestrator.router import Generation, Router
+from picloud.settings import ServerSettings
+from picloud.storage.invocations import InvocationTable
+from picloud.storage.listener import Listener
+from picloud.storage.pool import Pool
+from picloud.storage.scripts import CHANGES, ScriptTable
+from picloud.storage.tokens import TokenTable
+
+_API_CONNECTIONS = 4  # of each worker, beside one for LISTEN and one for records
+_CONNECTION_WAIT_MS = 2_000
+
+
+class Platform:
+    """Everything that one worker of the all-in-one server is made of. Built before fork, started after it."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._pool = Pool(settings.database_url, size=_API_CONNECTIONS, wait_ms=_CONNECTION_WAIT_MS)
+        self._record_pool = Pool(settings.database_url, size=1, wait_ms=_CONNECTION_WAIT_MS)
+        scripts = ScriptTable(self._pool)
+        self._generation = Generation(settings.run_dir / "generation")
+        self._router = Router(scripts, self._generation)
+        self._listener = Listener(
+            settings.database_url, CHANGES, on_message=self._router.invalidate, on_listening=self._router.clear
+        )
+        self._recorder = Recorder(
+            InvocationTable(self._record_pool), keep_days=settings.retention_days, keep_rows=settings.retention_rows
+        )
+        self._admission = Admission(
+            settings.run_dir / "admission.lock",
+            node_slots=settings.pool_max + settings.queue_length,
+            threads=settings.threads,
+        )
+        self._executor = SandboxClient(settings.executor_socket, queue_ms=settings.queue_ms)
+        self._protections_file = settings.run_dir / "protections.json"
+        self.wsgi: Callable[..., Any] = create_app(self._collaborators(scripts, settings))
+
+    def start(self) -> None:
+        """Open what this worker holds."""
+        self._admission.open()
+        self._recorder.start()
+        self._listener.start()
+
+    def stop(self) -> None:
+        """Write what is left, close what is open."""
+        self._listener.stop()
+        self._recorder.stop()
+        self._admission.close()
+        self._pool.close()
+        self._record_pool.close()
+
+    def _collaborators(self, scripts: ScriptTable, settings: ServerSettings) -> Collaborators:
+        dispatcher = Dispatcher(self._admission, self._router, self._executor, self._recorder, problems.status_of)
+        return Collaborators(
+            tokens=TokenTable(self._pool),
+            scripts=Scripts(scripts, self._executor, self._generation.bump),
+            versions=Versions(scripts),
+            dispatcher=dispatcher,
+            ingress=Ingress(dispatcher, Proxies(settings.trusted_proxies)),
+            records=InvocationTable(self._pool),
+            checks={"database": self._check_database, "executor": self._check_executor},
+        )
+
+    def _check_database(self) -> Sequence[str]:
+        with self._pool.transaction() as cursor:
+            cursor.execute("SELECT 1")
+        return ()
+
+    def _check_executor(self) -> Sequence[str]:
+        self._executor.ping()
+        return [
+            f"protection '{it.name}' is missing: {it.reason}"
+            for it in protections.read(self._protections_file)
+            if not it.active
+        ]
+
+
+def build(settings: ServerSettings) -> Platform:
+    """All of PiCloud in one server."""
+    return Platform(settings)

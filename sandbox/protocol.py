@@ -1,0 +1,86 @@
+"""The closed set of messages between a caller and a sandbox, as bytes on a SOCK_SEQPACKET socket.
+
+Owns: tags, chunking and field packing. Knows nothing of Lua, HTTP or pools.
+Both ends import it; the trusted end (`picloud.executor.frames`) believes nothing that it reads.
+
+A *frame* is one packet: tag (1 byte), more (1 byte: 1 if the message goes on), then a chunk of the payload.
+A *message* is the payload of consecutive frames of one tag, up to the one whose ``more`` is 0.
+A payload is a list of *fields*, each a little-endian u32 length and that many bytes; a field may itself be packed.
+Numbers travel as ASCII decimals: no struct layout to agree on, nothing to overflow silently.
+
+| tag      | way            | fields                                                                              |
+|----------|----------------|-------------------------------------------------------------------------------------|
+| REQUEST  | caller → child | mode, limits, seed (32 bytes), files, env, request                                   |
+| ACCEPTED | child → caller | none; the wall clock starts                                                          |
+| LOG      | child → caller | level (``debug info warn error``), message, fields (a JSON object, or empty)         |
+| RESULT   | child → caller | kind (RESPONSE, ANSWER, COMPILED), status, headers, body, cpu_us, memory_bytes       |
+| FAILURE  | child → caller | kind, message, traceback, file, line, cpu_us, memory_bytes                           |
+| DIED     | zygote → caller| signal (0 if it exited), exit status, cpu_us, memory_bytes (peak RSS): the last words |
+
+Packed fields of REQUEST:
+``mode``     MODE_RUN or MODE_COMPILE (compile every file, run nothing)
+``limits``   cpu_ms, memory_bytes, response_bytes, log_bytes
+``files``    path, text, path, text, … (``main.lua`` is the entry)
+``env``      name, value, …
+``request``  method, path (decoded), query string (raw), host, remote_addr, id, trigger, event (JSON or empty),
+             body, params (packed name, value, …), headers (packed lower-case name, value, …)
+"""
+
+FRAME_BYTES_MAX = 64 * 1024  # an unprivileged SEQPACKET socket refuses 208 KiB
+CHUNK_BYTES_MAX = FRAME_BYTES_MAX - 2
+
+REQUEST = b"Q"
+ACCEPTED = b"A"
+LOG = b"L"
+RESULT = b"R"
+FAILURE = b"F"
+DIED = b"D"
+
+MODE_RUN = b"run"
+MODE_COMPILE = b"compile"
+
+RESPONSE = b"response"  # the handler returned it: its effects commit
+ANSWER = b"answer"  # error{status=…, body=…}: its effects roll back
+COMPILED = b"compiled"
+
+SCRIPT_ERROR = b"script-error"
+SYNTAX_ERROR = b"syntax-error"
+MEMORY_LIMIT = b"memory-limit"
+BAD_RESPONSE = b"bad-response"
+INVALID_REQUEST = b"invalid-request"
+
+LEVELS = (b"debug", b"info", b"warn", b"error")
+
+_LENGTH_BYTES = 4
+
+
+def pack(*fields: bytes) -> bytes:
+    """Join fields so that `unpack` gives the same list back."""
+    parts = []
+    for field in fields:
+        parts.append(len(field).to_bytes(_LENGTH_BYTES, "little"))
+        parts.append(field)
+    return b"".join(parts)
+
+
+def unpack(payload: bytes) -> list[bytes]:
+    """Split a payload into its fields; ValueError if a length points outside it."""
+    fields = []
+    at, end = 0, len(payload)
+    while at < end:
+        start = at + _LENGTH_BYTES
+        stop = start + int.from_bytes(payload[at:start], "little")
+        if start > end or stop > end:
+            raise ValueError(f"a field at byte {at} reaches outside its {end} byte payload")
+        fields.append(payload[start:stop])
+        at = stop
+    return fields
+
+
+def frames(tag: bytes, payload: bytes) -> list[bytes]:
+    """Cut one message into frames of at most FRAME_BYTES_MAX."""
+    if len(payload) <= CHUNK_BYTES_MAX:
+        return [tag + b"\0" + payload]
+    cuts = range(0, len(payload), CHUNK_BYTES_MAX)
+    last = cuts[-1]
+    return [tag + (b"\0" if at == last else b"\1") + payload[at : at + CHUNK_BYTES_MAX] for at in cuts]

@@ -1,0 +1,241 @@
+"""The forker: warms up once, locks itself down once, then forks sandboxes and buries them.
+
+Owns: processes and descriptors of the pool. Decides nothing (`sandbox.pool` does) and reads no byte of a script.
+
+    supervisor ──exec, empty environment──> zygote ──fork──> init (PID 1 of the namespace: reaps, waits)
+                                              └───fork──> sandbox, sandbox, …
+
+One batch of events is handled in this order, because descriptor numbers are reused:
+
+1. hang-ups: forget and kill; nothing is opened or closed, so that no number in the batch changes its meaning.
+2. notifications, until there is none: a child has accepted, here is a duplicate of its connection. The kernel says
+   whose message it is (SCM_CREDENTIALS, translated to our pid namespace); no number from a child is believed.
+3. deaths, until there is none. One in a hundred children ends before its notification was read: an unknown pid means
+   looking at the notifications once more. Whose caller is still there gets last words, after a clean exit too: a caller
+   that has an answer is gone or does not read them, one that has none learns why, and their absence means that we died.
+4. refill, one fork at a time, looking at new events between two.
+"""
+
+from __future__ import annotations
+
+import _socket
+import ctypes
+import gc
+import os
+import select
+import signal
+import sys
+import time
+
+import prctl
+
+from sandbox import child, protocol, seccomp
+from sandbox.init import start_init
+from sandbox.lockdown import lock_down
+from sandbox.lua import Engine
+from sandbox.options import Options
+from sandbox.pool import Pool
+from sandbox.probe import prove, report
+
+TYPE_CHECKING = False  # importing typing would cost each fork
+if TYPE_CHECKING:
+    from resource import struct_rusage
+    from typing import Any
+
+STATUS = 5  # the pipe on which the supervisor learns what holds, and that we serve
+EXIT_UNPROTECTED = 78  # EX_CONFIG: a required layer is missing
+_FIRST_FREE = 16  # numbers below are given out by name
+_NOTIFICATION_BYTES, _ANCILLARY_BYTES = 1, 64  # room for one descriptor and one struct ucred
+_SCM_RIGHTS, _SCM_CREDENTIALS = 1, 2
+
+
+def main(words: list[str]) -> int:
+    """Serve until killed; the exit status says why it could not."""
+    options = Options(words)
+    listener, notify, ours = _sockets(options)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    death_notices = _signal_descriptor()
+    engine = _warm_engine()
+    template = child.Child(engine, listener, notify, options.cpu_seconds_max)
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # a collection would write to pages that the children share
+    locked = lock_down(options.uid, options.gid, options.supervisor, options.memory_bytes_max, options.most)
+    init = start_init() if locked.holds("pid-namespace") else 0
+    prove(locked, template.filter)
+    report(locked.layers, STATUS)
+    if not locked.sufficient:
+        return EXIT_UNPROTECTED
+    if init:
+        template.parent = 0  # who looks out of a pid namespace sees no number
+    prctl.set_name("picloud-zygote")
+    return Zygote(Pool(options.spare, options.most), template, ours, death_notices, init).serve()
+
+
+class Zygote:
+    """The thin loop under the pool's decisions."""
+
+    def __init__(self, pool: Pool, template: child.Child, notices: Any, death_notices: int, init: int) -> None:
+        self.pool = pool
+        self.template = template
+        self.notices = notices  # our end of the notify socket
+        self.death_notices = death_notices  # a signalfd of SIGCHLD
+        self.init = init
+        self.epoll = select.epoll()
+        self.epoll.register(notices.fileno(), select.EPOLLIN)
+        self.epoll.register(death_notices, select.EPOLLIN)
+        self.own = (notices.fileno(), death_notices)
+        self.ready = False
+
+    def serve(self) -> int:
+        """Handle events for good; returns an exit status when it cannot go on."""
+        while not self.pool.failing:
+            wanting = self.pool.wants()
+            if not wanting and not self.ready:
+                self._tell_ready()
+            events = self.epoll.poll(0 if wanting else -1)
+            self._bury_callers(events)
+            self._read_notifications()
+            if any(number == self.death_notices for number, _ in events) and not self._reap():
+                return _fail("the init of the pid namespace died")
+            if self.pool.wants():
+                self._fork()
+        return _fail("sandboxes die before they can accept")
+
+    def _tell_ready(self) -> None:
+        self.ready = True
+        os.write(STATUS, b"ready\n")
+        os.close(STATUS)
+
+    def _bury_callers(self, events: list[tuple[int, int]]) -> None:
+        gone = [number for number, _ in events if number not in self.own]
+        for connection in gone:
+            pid = self.pool.hung_up(connection)
+            if pid is not None:
+                os.kill(pid, signal.SIGKILL)
+        for connection in gone:  # only now: a close frees the number
+            self.epoll.unregister(connection)
+            os.close(connection)
+
+    def _read_notifications(self) -> None:
+        while True:
+            try:
+                _, extras, _, _ = self.notices.recvmsg(
+                    _NOTIFICATION_BYTES, _ANCILLARY_BYTES, _socket.MSG_DONTWAIT | _socket.MSG_CMSG_CLOEXEC
+                )
+            except BlockingIOError:
+                return
+            self._accepted(*_sender_and_descriptors(extras))
+
+    def _accepted(self, pid: int, descriptors: list[int]) -> None:
+        if len(descriptors) == 1 and self.pool.accepted(pid, descriptors[0]):
+            # a caller that has left already is reported by the next poll: registration is level-triggered
+            self.epoll.register(descriptors[0], select.EPOLLRDHUP)
+            return
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if pid in self.pool.idle or pid in self.pool.busy:  # it does not do what ours do
+            os.kill(pid, signal.SIGKILL)
+
+    def _reap(self) -> bool:
+        os.read(self.death_notices, 128)
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return not self.init
+            if pid == 0:
+                return True
+            if pid == self.init:
+                return False
+            if not self.pool.knows(pid):
+                self._read_notifications()
+            connection = self.pool.died(pid)
+            if connection is not None:
+                self._part(connection, status, usage)
+
+    def _part(self, connection: int, status: int, usage: struct_rusage) -> None:
+        self.epoll.unregister(connection)
+        _last_words(connection, status, usage)
+        os.close(connection)
+
+    def _fork(self) -> None:
+        pid = os.fork()
+        if pid == 0:
+            self.template.live()
+        self.pool.forked(pid)
+
+
+def _sender_and_descriptors(extras: list[tuple[int, int, bytes]]) -> tuple[int, list[int]]:
+    pid, descriptors = 0, []
+    for _, kind, data in extras:
+        if kind == _SCM_CREDENTIALS:
+            pid = int.from_bytes(data[:4], "little")
+        elif kind == _SCM_RIGHTS:
+            descriptors += [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data) - 3, 4)]
+    return pid, descriptors
+
+
+def _last_words(connection: int, status: int, usage: struct_rusage) -> None:
+    """Tell the caller how its sandbox ended; dropped if its buffer is full: it sees the end of the stream anyway."""
+    cpu_us = int((usage.ru_utime + usage.ru_stime) * 1_000_000)
+    ending = (
+        os.WTERMSIG(status),
+        os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0,
+        cpu_us,
+        usage.ru_maxrss * 1024,
+    )
+    payload = protocol.pack(*(b"%d" % number for number in ending))
+    speaker = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, connection)
+    try:
+        speaker.send(protocol.DIED + b"\0" + payload, _socket.MSG_DONTWAIT)
+    except OSError:
+        pass
+    finally:
+        speaker.detach()
+
+
+def _sockets(options: Options) -> tuple[Any, Any, Any]:
+    """Put listener, the children's end of the notify socket and the status pipe on their numbers."""
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_DGRAM, 0)
+    ours.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
+    wanted = ((seccomp.LISTENER, options.listener), (seccomp.NOTIFY, theirs.fileno()), (STATUS, options.status))
+    high = [(target, _move_up(source)) for target, source in wanted]
+    kept = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM, 0, _move_up(ours.detach()))
+    theirs.detach()
+    os.closerange(3, _FIRST_FREE)
+    for target, source in high:
+        os.dup2(source, target, inheritable=False)
+        os.close(source)
+    listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, seccomp.LISTENER)
+    notify = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM, 0, seccomp.NOTIFY)
+    return listener, notify, kept
+
+
+def _move_up(descriptor: int) -> int:
+    from fcntl import F_DUPFD_CLOEXEC, fcntl
+
+    return fcntl(descriptor, F_DUPFD_CLOEXEC, _FIRST_FREE)
+
+
+def _signal_descriptor() -> int:
+    """A signalfd for SIGCHLD: no handler, so nothing of Python's runs between two lines of the loop."""
+    mask = (ctypes.c_uint64 * 16)(1 << (signal.SIGCHLD - 1))
+    descriptor: int = ctypes.PyDLL(None, use_errno=True).signalfd(-1, mask, os.O_NONBLOCK | os.O_CLOEXEC)
+    if descriptor < 0:
+        raise OSError(ctypes.get_errno(), "signalfd failed")
+    return descriptor
+
+
+def _warm_engine() -> Engine:
+    """Everything that a run needs, read and used once: after landlock and seccomp nothing can be loaded."""
+    os.environ["TZ"] = "UTC0"
+    time.tzset()
+    engine = Engine(emit_log=child.emit_log)
+    engine.compile([b"main.lua", b"return os.date()"])
+    return engine
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"zygote: {message}\n")
+    return 1

@@ -1,0 +1,147 @@
+"""The control plane over HTTP."""
+
+import pytest
+
+from tests.running import Running
+
+
+def test_an_upload_answers_with_version_and_url(picloud: Running) -> None:
+    answer = picloud.api("PUT", "scripts/uploaded", b"return 'one'", "text/x-lua")
+    assert (answer.status, answer.json) == (201, {"script": "uploaded", "version": 1, "url": "/fn/uploaded"})
+    assert answer.header("etag") == '"1"'
+    assert picloud.call("GET", answer.json["url"]).body == b"one"
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/plain", "text/plain; charset=utf-8", "application/octet-stream", "application/x-www-form-urlencoded"],
+)
+def test_lua_comes_under_several_types(picloud: Running, content_type: str) -> None:
+    assert (
+        picloud.api("POST", "scripts?name=typed", b"return '" + content_type.encode() + b"'", content_type).status
+        == 201
+    )
+
+
+def test_another_type_is_refused(picloud: Running) -> None:
+    assert picloud.api("PUT", "scripts/typed", b"{}", "image/png").problem == "unsupported-media-type"
+
+
+def test_the_same_source_again_is_200_and_no_new_version(picloud: Running) -> None:
+    picloud.deploy("same", "return 1")
+    answer = picloud.api("PUT", "scripts/same", b"return 1", "text/x-lua")
+    assert (answer.status, answer.json["version"]) == (200, 1)
+
+
+def test_a_source_that_does_not_compile_leaves_the_active_version(picloud: Running) -> None:
+    picloud.deploy("stays", 'return "old"')
+    answer = picloud.api("PUT", "scripts/stays", b"return 1\nlocal x = = 2\n", "text/x-lua")
+    assert (answer.status, answer.problem) == (422, "syntax-error")
+    assert (answer.json["file"], answer.json["line"]) == ("main.lua", 2)
+    assert "main.lua:2:" in answer.json["detail"]
+    assert picloud.call("GET", "/fn/stays").body == b"old"
+    assert len(picloud.api("GET", "scripts/stays/versions").json["items"]) == 1
+
+
+def test_bytecode_is_refused(picloud: Running) -> None:
+    assert picloud.api("PUT", "scripts/bytecode", b"\x1bLuaT\0\x19", "text/x-lua").problem == "syntax-error"
+
+
+def test_a_rollback_is_live_at_once_and_history_stays(picloud: Running) -> None:
+    for text in ("one", "two"):
+        picloud.deploy("history", f"return '{text}'")
+    assert picloud.api("PUT", "scripts/history/active", {"version": 1}).json["active_version"] == 1
+    assert {picloud.call("GET", "/fn/history").body for _ in range(20)} == {b"one"}
+    assert [it["version"] for it in picloud.api("GET", "scripts/history/versions").json["items"]] == [2, 1]
+    assert picloud.api("GET", "scripts/history/versions/2?source=true").json["source"] == "return 'two'"
+
+
+def test_a_deleted_script_is_gone_and_its_invocations_stay(picloud: Running) -> None:
+    picloud.deploy("gone", "return 1")
+    record = picloud.record_of(picloud.call("GET", "/fn/gone"))
+    assert picloud.api("DELETE", "scripts/gone").status == 204
+    assert {picloud.call("GET", "/fn/gone").status for _ in range(20)} == {404}
+    assert picloud.api("GET", "scripts/gone").problem == "not-found"
+    assert picloud.api("GET", "invocations?script=gone").json["items"] == [record]
+
+
+def test_invoke_runs_the_script_with_this_body(picloud: Running) -> None:
+    picloud.deploy(
+        "invoked",
+        "return function(r) return { r.method, r.path, r.trigger, r:json().x, r.headers['content-type'] } end",
+    )
+    answer = picloud.api("POST", "scripts/invoked/invoke", {"x": 7})
+    assert answer.json == ["POST", "/", "invoke", 7, "application/json"]
+    assert picloud.record_of(answer)["trigger"] == "invoke"
+
+
+def test_lists_come_in_pages(picloud: Running) -> None:
+    for name in ("page-a", "page-b", "page-c"):
+        picloud.deploy(name, "return 1")
+    names, after = [], "page-"
+    while after:
+        page = picloud.api("GET", f"scripts?limit=2&after={after}").json
+        names += [it["name"] for it in page["items"]]
+        after = page["next"]
+    assert names[:3] == ["page-a", "page-b", "page-c"]
+
+
+@pytest.mark.parametrize("path", ["scripts", "scripts/x", "scripts/x/versions", "invocations", "logs", "no-such-thing"])
+@pytest.mark.parametrize("header", [{}, {"authorization": "Bearer pc_wrong"}, {"authorization": "Basic x"}])
+def test_nothing_is_shown_without_a_token(picloud: Running, path: str, header: dict[str, str]) -> None:
+    answer = picloud.call("GET", f"/api/v1/{path}", headers=header)
+    assert (answer.status, answer.problem) == (401, "unauthorized")
+    assert answer.header("www-authenticate") == "Bearer"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "problem"),
+    [
+        ("GET", "scripts?limit=0", None, "invalid-request"),
+        ("GET", "scripts?limit=x", None, "invalid-request"),
+        ("GET", "logs?after=x", None, "invalid-request"),
+        ("GET", "logs?invocation=x", None, "invalid-request"),
+        ("GET", "invocations?after=x", None, "invalid-request"),
+        ("GET", "invocations/x", None, "not-found"),
+        ("GET", "scripts/typed/versions/x", None, "not-found"),
+        ("GET", "scripts/typed/versions/99", None, "not-found"),
+        ("PUT", "scripts/Bad_Name", b"return 1", "invalid-request"),
+        ("POST", "scripts", b"return 1", "invalid-request"),
+        ("PUT", "scripts/typed/active", b"{", "invalid-request"),
+        ("PUT", "scripts/typed/active", b'{"version": "1"}', "invalid-request"),
+        ("PUT", "scripts/typed/active", b'{"version": 1, "x": 2}', "invalid-request"),
+        ("PUT", "scripts/typed/active", b'{"version": 99}', "not-found"),
+        ("PUT", "scripts/typed/active", b'{"version": 99999999999999999999}', "invalid-request"),
+        ("PUT", "scripts/big", b"--" + b"x" * 1024 * 1024, "body-too-large"),
+        ("PATCH", "scripts", b"", "method-not-allowed"),
+        ("GET", "no-such-thing", None, "not-found"),
+    ],
+)
+def test_bad_input_is_a_problem_that_says_what(
+    picloud: Running, method: str, path: str, body: bytes | None, problem: str
+) -> None:
+    picloud.deploy("typed", "return 1")
+    answer = picloud.api(method, path, body, "text/plain")
+    assert answer.problem == problem
+    assert answer.json["detail"]
+
+
+def test_405_lists_what_is_allowed(picloud: Running) -> None:
+    assert "GET" in (picloud.api("PATCH", "scripts").header("allow") or "")
+
+
+def test_health_needs_no_token(picloud: Running) -> None:
+    assert picloud.call("GET", "/healthz").json == {"status": "ok"}
+    ready = picloud.call("GET", "/readyz")
+    assert (ready.status, ready.json["checks"]) == (200, {"database": "ok", "executor": "ok"})
+
+
+def test_the_front_page_is_html_or_json(picloud: Running) -> None:
+    assert (picloud.call("GET", "/").header("content-type") or "").startswith("text/html")
+    assert picloud.call("GET", "/", headers={"accept": "application/json"}).json["name"] == "PiCloud"
+
+
+def test_every_problem_has_a_page(picloud: Running) -> None:
+    kind = picloud.call("GET", "/nowhere").json["type"]
+    assert picloud.call("GET", kind).status == 200
+    assert picloud.call("GET", "/problems/none").problem == "not-found"

@@ -1,0 +1,161 @@
+"""What is killed comes back, and nobody who waits is forgotten."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.running import Answer, Running, eventually, running
+
+HELLO = 'return function() local n = 0 for i = 1, 100 do n = n + i end return "hello" .. n end'
+
+
+@pytest.fixture(scope="module")
+def sturdy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("sturdy")) as ours:
+        ours.deploy("hello", HELLO)
+        yield ours
+
+
+class Load:
+    """Requests from several threads until told to stop."""
+
+    def __init__(self, ours: Running, threads: int = 8) -> None:
+        self._ours = ours
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._send) for _ in range(threads)]
+        self.answers: list[Answer] = []
+        self.broken: list[OSError] = []
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        self.wait_for(50)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+            assert not thread.is_alive(), "a request hangs"
+
+    def wait_for(self, more: int) -> None:
+        """Until so many more answers are there."""
+        goal = len(self.answers) + more
+        eventually(lambda: len(self.answers), lambda count: count >= goal, within_s=30)
+
+    def _send(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.answers.append(self._ours.call("GET", "/fn/hello"))
+            except OSError as error:  # the connection of a worker that was killed
+                self.broken.append(error)
+
+
+def pids(ours: Running, matches: Callable[[str], bool]) -> list[int]:
+    return sorted(pid for pid, command in ours.processes().items() if matches(command))
+
+
+def zygote(ours: Running) -> int:
+    return pids(ours, lambda command: "zygote" in command)[0]
+
+
+def sandboxes(ours: Running) -> list[int]:
+    return [pid for pid in pids(ours, lambda command: "zygote" in command) if pid != zygote(ours)]
+
+
+def workers(ours: Running) -> list[int]:
+    return pids(ours, lambda command: "picloud.server" in command)[1:]
+
+
+def test_a_killed_worker_is_replaced(sturdy: Running) -> None:
+    with Load(sturdy) as load:
+        for _ in range(3):
+            os.kill(workers(sturdy)[0], signal.SIGKILL)
+            load.wait_for(200)
+    assert {answer.status for answer in load.answers} == {200}
+    assert len(load.broken) < 60  # only connections that the killed workers held
+    assert len(workers(sturdy)) == 2
+
+
+def test_a_killed_zygote_is_replaced_and_who_waits_is_served(sturdy: Running) -> None:
+    with Load(sturdy) as load:
+        for _ in range(3):
+            os.kill(zygote(sturdy), signal.SIGKILL)
+            load.wait_for(200)
+    lost = [answer for answer in load.answers if answer.status != 200]
+    assert {answer.problem for answer in lost} <= {"executor-lost"}
+    assert len(lost) <= 3 * 8  # only runs that were under way
+    assert not load.broken
+
+
+def test_a_killed_sandbox_costs_its_own_request_at_most(sturdy: Running) -> None:
+    with Load(sturdy) as load:
+        for _ in range(10):
+            for pid in sandboxes(sturdy)[:2]:
+                kill_if_there(pid)
+            load.wait_for(20)
+    lost = [answer for answer in load.answers if answer.status != 200]
+    assert {answer.problem for answer in lost} <= {"sandbox-crash"}
+    assert len(lost) <= 20
+    assert not load.broken
+
+
+def test_a_killed_executor_and_a_killed_server_are_started_again(sturdy: Running) -> None:
+    for part in ("picloud.executor.supervisor", "picloud.server"):
+        os.kill(pids(sturdy, lambda command, part=part: part in command)[0], signal.SIGKILL)  # type: ignore[misc]
+        eventually(lambda: status_or_none(sturdy), lambda status: status == 200, within_s=20)
+
+
+def test_while_the_database_is_away_cached_scripts_answer_and_all_recovers(sturdy: Running) -> None:
+    assert {answer.status for answer in sturdy.at_once(40, "GET", "/fn/hello")} == {200}  # cached by every worker
+    postmaster = pids(sturdy, lambda command: "postgres" in command)[0]
+    os.kill(postmaster, signal.SIGSTOP)
+    backends = [pid for pid in pids(sturdy, lambda command: "postgres" in command) if pid != postmaster]
+    try:
+        for pid in backends:
+            kill_if_there(pid, signal.SIGKILL)
+        answer = sturdy.call("GET", "/fn/hello")
+        assert answer.body == b"hello5050"
+        refused = sturdy.api("GET", "scripts")
+        assert (refused.status, refused.problem) == (503, "database-unavailable")
+        ready = sturdy.call("GET", "/readyz")
+        assert ready.status == 503
+        assert ready.json["checks"]["executor"] == "ok"
+        assert ready.json["checks"]["database"] != "ok"
+        assert "host=" not in ready.json["checks"]["database"]
+        assert "postgresql:" not in ready.json["checks"]["database"]
+    finally:
+        os.kill(postmaster, signal.SIGCONT)
+    eventually(lambda: sturdy.call("GET", "/readyz").status, lambda status: status == 200, within_s=30)
+    assert sturdy.record_of(answer)["outcome"] == "ok"  # accepted while the database was away
+    sturdy.deploy("hello", HELLO + " -- new")
+    assert sturdy.call("GET", "/fn/hello").status == 200
+
+
+def test_an_upload_is_live_on_every_worker_with_its_answer(sturdy: Running) -> None:
+    for number in range(20):
+        sturdy.deploy("live", f"return 'version {number}'")
+        assert {answer.body for answer in sturdy.at_once(6, "GET", "/fn/live")} == {b"version %d" % number}
+
+
+def test_thousands_of_requests_at_sixteen_connections_without_an_error(sturdy: Running) -> None:
+    with Load(sturdy, 16) as load:
+        load.wait_for(3000)
+    assert not load.broken
+    assert {answer.status for answer in load.answers} == {200}
+
+
+def status_or_none(ours: Running) -> int | None:
+    try:
+        return ours.call("GET", "/fn/hello").status
+    except OSError:
+        return None
+
+
+def kill_if_there(pid: int, number: int = signal.SIGKILL) -> None:
+    if Path(f"/proc/{pid}").exists():
+        os.kill(pid, number)

@@ -1,0 +1,142 @@
+"""`picloud up`: from nothing to an answer, and back to nothing but the data."""
+
+import os
+import re
+import select
+import signal
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.running import ROOT, Running, command_line, eventually, running
+
+HELLO = ROOT / "config" / "examples" / "hello.lua"
+
+
+def test_the_first_start_deploys_calls_and_explains(fresh_data: Path) -> None:
+    with running(fresh_data, "--example", str(HELLO)) as ours:
+        assert "hello world" in ours.greeting
+        assert f"curl {ours.url}/fn/hello" in ours.greeting
+        assert str(fresh_data / "admin.token") in ours.greeting
+        assert ours.token not in ours.greeting
+        assert ours.call("GET", "/fn/hello?name=you").body == b"hello you\n"
+        assert stat.S_IMODE((fresh_data / "admin.token").stat().st_mode) == 0o600
+
+
+def test_data_and_token_are_there_at_the_next_start(fresh_data: Path) -> None:
+    with running(fresh_data) as ours:
+        ours.deploy("kept", 'return "kept"')
+        answer = ours.call("GET", "/fn/kept")
+        token = ours.token
+    with running(fresh_data) as ours:
+        assert ours.token == token
+        assert ours.call("GET", "/fn/kept").body == b"kept"
+        assert ours.record_of(answer)["outcome"] == "ok"  # flushed at stop
+        assert ours.api("GET", "scripts/kept").json["active_version"] == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_stops_everything_and_leaves_nothing_behind(fresh_data: Path, number: int) -> None:
+    with running(fresh_data) as ours:
+        processes = ours.processes()
+        assert len(processes) > 8
+        assert ours.stop(number) == 0
+        assert [pid for pid in processes if command_line(pid)] == []
+        assert not (fresh_data / "run").exists()
+        assert [path for path in fresh_data.rglob("*") if stat.S_ISSOCK(path.lstat().st_mode)] == []
+
+
+def test_a_request_in_flight_is_answered_before_the_end(fresh_data: Path) -> None:
+    source = (
+        'return function() log.info("started") local t = os.clock() while os.clock() - t < 1 do end return "done" end'
+    )
+    with running(fresh_data) as ours:
+        ours.deploy("slow", source)
+        connection = socket.create_connection(("127.0.0.1", ours.port))
+        connection.sendall(b"GET /fn/slow HTTP/1.1\r\nHost: h\r\n\r\n")
+        wait_for_busy_sandbox(ours)
+        assert ours.stop() == 0
+        with connection:
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert answer.endswith(b"\r\n\r\ndone")
+    with running(fresh_data) as ours:
+        assert ours.api("GET", "invocations?script=slow").json["items"][0]["outcome"] == "ok"
+
+
+def test_a_second_start_on_the_same_data_says_so(fresh_data: Path) -> None:
+    with running(fresh_data) as ours:
+        second = ours.cli("up", PICLOUD_BIND="127.0.0.1:1")
+        assert second.returncode == 1
+        assert b"already runs on" in second.stderr
+        assert b"Traceback" not in second.stderr
+        assert ours.call("GET", "/healthz").status == 200
+
+
+def test_a_port_that_is_taken_is_named(fresh_data: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ours = Running(fresh_data, {"PICLOUD_BIND": f"127.0.0.1:{taken.getsockname()[1]}"})
+        done = ours.cli("up")
+    assert done.returncode == 1
+    assert str(taken_port(ours)).encode() in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert not (fresh_data / "run").exists()
+
+
+@pytest.mark.parametrize("environment", [{"PICLOUD_WORKERS": "x"}, {"PICLOUD_THREDS": "1"}])
+def test_a_setting_that_is_wrong_is_named_with_exit_2(fresh_data: Path, environment: dict[str, str]) -> None:
+    done = Running(fresh_data, environment).cli("up")
+    assert done.returncode == 2
+    assert next(iter(environment)).encode() in done.stderr
+    assert not fresh_data.exists()
+
+
+def test_a_killed_start_takes_all_with_it_and_the_next_one_works(fresh_data: Path) -> None:
+    with running(fresh_data) as ours:
+        ours.deploy("kept", 'return "kept"')
+        assert ours.process
+        watched = [os.pidfd_open(pid) for pid in ours.processes()]
+        ours.stop(signal.SIGKILL)
+        for process in watched:
+            await_end(process)
+        ours.start()
+        assert ours.call("GET", "/fn/kept").body == b"kept"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="other users can be taken by root only")
+def test_as_root_the_database_and_the_sandboxes_have_other_users(picloud: Running) -> None:
+    users = {owner(pid) for pid, command in picloud.processes().items() if "postgres" in command}
+    assert users
+    assert 0 not in users
+    sandboxes = {owner(pid) for pid, command in picloud.processes().items() if "zygote" in command}
+    assert sandboxes
+    assert 0 not in sandboxes
+    assert not users & sandboxes
+
+
+def owner(pid: int) -> int:
+    match = re.search(r"^Uid:\t(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert match
+    return int(match[1])
+
+
+def taken_port(ours: Running) -> str:
+    return ours.environment["PICLOUD_BIND"].rpartition(":")[2]
+
+
+def wait_for_busy_sandbox(ours: Running) -> None:
+    """A sandbox that runs is one whose connection the executor's listening socket has handed out."""
+    eventually(lambda: busy_children(ours), lambda count: count > 0)
+
+
+def busy_children(ours: Running) -> int:
+    zygotes = [pid for pid, command in ours.processes().items() if "zygote" in command]
+    return sum(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "R" for pid in zygotes)
+
+
+def await_end(pidfd: int) -> None:
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    assert poller.poll(10_000), "a process outlived the one that started it"
+    os.close(pidfd)

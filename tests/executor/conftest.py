@@ -1,0 +1,153 @@
+"""Real executors as subprocesses, and ways to look at their processes and await their ends."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import sandbox
+from picloud import model
+from picloud.executor.client import SandboxClient
+from picloud.settings import ServerSettings
+
+PATIENCE_S = 20.0
+HERE = Path(__file__).parent
+_PATH = [str(Path(folder).absolute()) for folder in sys.path]
+
+
+def program(source: str, **limits: int) -> model.Program:
+    settings = model.Settings(limits=model.Limits(**limits))
+    return model.Program("test", 1, {"main.lua": source.encode()}, settings)
+
+
+def request(body: bytes = b"") -> model.Request:
+    return model.Request("0", "POST", "/fn/test", "", (("accept", "*/*"),), body)
+
+
+def await_end(pid: int) -> None:
+    """Wait until a process that need not be a child of ours has ended."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([descriptor], [], [], PATIENCE_S)[0], f"{pid} still runs"
+    finally:
+        os.close(descriptor)
+
+
+def status_of(pid: int) -> dict[str, str]:
+    text = Path(f"/proc/{pid}/status").read_text()
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+def children_of(pid: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = entry.read_text()
+        except OSError:
+            continue
+        state, parent = text.rpartition(")")[2].split()[:2]
+        if int(parent) == pid and state != "Z":
+            found.append(int(entry.parent.name))
+    return sorted(found)
+
+
+@dataclass
+class Executor:
+    """One running picloud-executor."""
+
+    settings: ServerSettings
+    process: subprocess.Popen[str]
+    ready: socket.socket
+    client: SandboxClient
+    logs: list[model.LogLine] = field(default_factory=list)
+
+    def run(self, source: str, body: bytes = b"", **limits: int) -> model.Run:
+        return self.client.run(program(source, **limits), request(body), self.logs.append)
+
+    @property
+    def zygote(self) -> int:
+        return children_of(self.process.pid)[0]
+
+    @property
+    def init_and_sandboxes(self) -> tuple[int, list[int]]:
+        below = children_of(self.zygote)
+        init = [pid for pid in below if status_of(pid)["Name"] == "picloud-init"]
+        return (init[0] if init else 0), [pid for pid in below if pid not in init]
+
+    def await_ready(self) -> None:
+        assert self.ready.recv(64) == b"READY=1"
+
+    def stop(self) -> str:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.communicate(timeout=PATIENCE_S)[1]
+
+
+StartExecutor = Callable[..., Executor]
+
+
+def _start(folder: Path, path: str, **changes: object) -> Executor:
+    settings = ServerSettings(data=folder, **{"pool_spare": 4, "pool_max": 16, **changes})  # type: ignore[arg-type]
+    ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ready.bind("")  # an abstract address that the kernel chooses
+    ready.settimeout(PATIENCE_S)
+    notify = "@" + ready.getsockname()[1:].decode()
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "picloud.executor.supervisor"],
+        env={**settings.environment(), "PYTHONPATH": path, "NOTIFY_SOCKET": notify},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    return Executor(settings, process, ready, SandboxClient(settings.executor_socket, queue_ms=5_000))
+
+
+def _hostile_path(folder: Path) -> str:
+    """A path on which `sandbox.lua` is hostile_lua.py, and all else ours."""
+    package = folder / "sandbox"
+    package.mkdir()
+    for name in os.listdir(Path(sandbox.__file__).parent):
+        (package / name).symlink_to(Path(sandbox.__file__).parent / name)
+    (package / "lua.py").unlink(missing_ok=True)
+    (package / "lua.py").symlink_to(HERE / "hostile_lua.py")
+    return os.pathsep.join([str(folder), *_PATH])
+
+
+@pytest.fixture
+def start_executor(tmp_path: Path) -> Iterator[StartExecutor]:
+    """Start a real executor; with ``hostile=True`` its scripts are Python in a taken-over sandbox."""
+    started: list[Executor] = []
+
+    def start(*, hostile: bool = False, ready: bool = True, **changes: object) -> Executor:
+        folder = tmp_path / str(len(started))
+        folder.mkdir()
+        path = _hostile_path(folder) if hostile else os.pathsep.join(_PATH)
+        executor = _start(folder / "data", path, **changes)
+        started.append(executor)
+        if ready:
+            executor.await_ready()
+        return executor
+
+    yield start
+    for executor in started:
+        executor.stop()
+        executor.ready.close()
+
+
+@pytest.fixture
+def executor(start_executor: StartExecutor) -> Executor:
+    return start_executor()
+
+
+@pytest.fixture
+def hostile(start_executor: StartExecutor) -> Executor:
+    return start_executor(hostile=True)

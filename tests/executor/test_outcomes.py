@@ -1,0 +1,215 @@
+"""Every way that a run can end, with real processes."""
+
+import errno
+import os
+import re
+import threading
+
+import pytest
+
+from picloud.model import Outcome, Run
+from sandbox import seccomp
+from tests.executor.conftest import Executor, StartExecutor, await_end
+
+
+def test_a_script_answers(executor: Executor) -> None:
+    run = executor.run("return 'hello'")
+
+    assert run.outcome is Outcome.OK
+    assert run.response is not None
+    assert (run.response.status, run.response.body) == (200, b"hello")
+
+
+def test_each_run_has_a_process_of_its_own(executor: Executor) -> None:
+    bodies = [executor.run("n = (n or 0) + 1 return tostring(n)").response for _ in range(20)]
+
+    assert {body.body for body in bodies if body} == {b"1"}
+
+
+def test_what_a_run_costs_is_measured(executor: Executor) -> None:
+    run = executor.run("local x = 0 for i = 1, 2000000 do x = x + i end return tostring(x)")
+
+    assert run.cpu_ms > 1
+    assert run.run_ms >= run.cpu_ms * 0.5
+    assert run.queue_ms > 0
+
+
+def test_an_endless_loop_ends_at_its_cpu_limit(executor: Executor) -> None:
+    run = executor.run("while true do end", cpu_ms=150)
+
+    assert run.outcome is Outcome.CPU_LIMIT
+    assert run.detail == "exceeded the CPU limit of 150 ms"
+    assert 140 <= run.cpu_ms < 400
+
+
+def test_an_endless_loop_ends_at_its_wall_clock_limit(executor: Executor) -> None:
+    run = executor.run("while true do end", wall_ms=150)
+
+    assert run.outcome is Outcome.TIMEOUT
+    assert run.detail == "exceeded the wall clock limit of 150 ms"
+    assert 149 <= run.run_ms < 1_000
+
+
+def test_an_error_is_the_scripts(executor: Executor) -> None:
+    run = executor.run("error('boo')")
+
+    assert run.outcome is Outcome.SCRIPT_ERROR
+    assert "main.lua:1: boo" in run.detail
+
+
+NUMBERS = seccomp.NUMBERS[os.uname().machine]
+
+VIOLATIONS = {
+    "getppid": "os.getppid()",
+    "open": "open('/etc/passwd')",
+    "socket": "_socket.socket()",
+    "fork": "os.fork()",
+    "kill": "os.kill(1, 9)",
+    "sleep": "LIBC.usleep(1000)",
+    "write elsewhere": "os.write(1, b'x')",
+    "read elsewhere": "os.read(3, 1)",
+    "a signal handler": "signal.signal(signal.SIGPROF, signal.SIG_IGN)",
+    "another timer": "signal.setitimer(signal.ITIMER_REAL, 1)",
+    "executable memory": "mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_EXEC)",
+    "shared memory": "mmap.mmap(-1, 4096)",
+    "dup": "os.dup(0)",
+    "accept elsewhere": "_socket.socket(1, 5, 0, 0)._accept()",
+    "sendmsg elsewhere": "_socket.socket(1, 5, 0, 0).sendmsg([b'x'])",
+    "more privileges": "LIBC.prctl(38, 0, 0, 0, 0)",
+    "a call with the x32 bit": "syscall(0x40000000 | 39)",
+}
+
+
+@pytest.mark.parametrize("attempt", VIOLATIONS.values(), ids=VIOLATIONS)
+def test_a_forbidden_call_ends_a_taken_over_sandbox(hostile: Executor, attempt: str) -> None:
+    run = hostile.run(attempt)
+
+    assert run.outcome is Outcome.SANDBOX_VIOLATION, run
+
+
+DESCRIPTORS = {
+    "accept on the listener": f"syscall({NUMBERS['accept4']}, 3, 0, 0, 0)",
+    "sendmsg to the zygote": f"syscall({NUMBERS['sendmsg']}, 4, 0, 0)",
+    "close another": f"syscall({NUMBERS['close']}, 5)",
+}
+
+
+@pytest.mark.parametrize("attempt", DESCRIPTORS.values(), ids=DESCRIPTORS)
+def test_a_taken_over_sandbox_has_no_descriptor_but_its_connection(hostile: Executor, attempt: str) -> None:
+    run = hostile.run(f"answer = say(b'%d' % {attempt})")
+
+    assert run.response is not None, run
+    assert int(run.response.body) == errno.EBADF
+
+
+CRASHES = {
+    "a wild pointer": ("ctypes.string_at(0)", "the sandbox was ended by SIGSEGV"),
+    "an exit": ("os._exit(3)", "the sandbox exited with status 3 without an answer"),
+    "a clean exit": ("os._exit(0)", "the sandbox exited with status 0 without an answer"),
+    "an exception of ours": ("1 / 0", "the sandbox exited with status 70 without an answer"),
+}
+
+
+@pytest.mark.parametrize(("attempt", "detail"), CRASHES.values(), ids=CRASHES)
+def test_a_sandbox_that_ends_without_an_answer_crashed(hostile: Executor, attempt: str, detail: str) -> None:
+    run = hostile.run(attempt)
+
+    assert (run.outcome, run.detail) == (Outcome.SANDBOX_CRASH, detail)
+
+
+BREACHES = {
+    "an unknown tag": "os.write(0, b'Z\\0')",
+    "a second acceptance": "os.write(0, b'A\\0')",
+    "a short packet": "os.write(0, b'L')",
+    "lengths that lie": "os.write(0, b'R\\0\\xff\\xff\\xff\\xff')",
+    "two messages at once": "os.write(0, b'L\\1abc'); os.write(0, b'R\\0')",
+}
+
+
+@pytest.mark.parametrize("attempt", BREACHES.values(), ids=BREACHES)
+def test_a_breach_of_the_protocol_is_a_crash(hostile: Executor, attempt: str) -> None:
+    run = hostile.run(attempt)
+
+    assert run.outcome is Outcome.SANDBOX_CRASH
+    assert run.detail.startswith("the sandbox did not keep to the protocol")
+
+
+def test_an_answer_that_is_no_http_is_a_bad_response(hostile: Executor) -> None:
+    wrong = (
+        "say(b'', 99)",
+        "say(b'', 600)",
+        "say(b'', headers=[b'a b', b''])",
+        "say(b'', headers=[b'a', b'\\r\\nb: c'])",
+    )
+    outcomes = [hostile.run(f"answer = {answer}").outcome for answer in wrong]
+
+    assert outcomes == [Outcome.BAD_RESPONSE] * len(wrong)
+
+
+def test_a_sandbox_that_dribbles_does_not_pass_its_deadline(hostile: Executor) -> None:
+    run = hostile.run("while True:\n log(b'info', b'', b'')\n sum(range(200_000))", wall_ms=300)
+
+    assert run.outcome is Outcome.TIMEOUT
+    assert hostile.logs
+    assert 299 <= run.run_ms < 1_500
+
+
+def test_lines_written_before_a_death_arrive(hostile: Executor) -> None:
+    hostile.run("log(b'warn', b'last', b'')\nctypes.string_at(0)")
+
+    assert [(line.level, line.message) for line in hostile.logs] == [("warn", "last")]
+
+
+def test_a_taken_over_sandbox_stretches_its_cpu_but_never_its_wall_time(hostile: Executor) -> None:
+    run = hostile.run("signal.setitimer(signal.ITIMER_PROF, 0)\nwhile True: pass", cpu_ms=100, wall_ms=600)
+
+    assert run.outcome is Outcome.TIMEOUT
+
+
+def test_memory_beyond_all_limits_is_the_memory_limit(hostile: Executor) -> None:
+    run = hostile.run("x = []\nwhile True: x.append(bytearray(1 << 24))")
+
+    assert run.outcome is Outcome.MEMORY_LIMIT
+
+
+def test_a_body_of_many_packets_arrives_whole_both_ways(hostile: Executor) -> None:
+    body = os.urandom(1_000_003)
+    run = hostile.run("answer = say(request[8])", body=body)
+
+    assert run.response is not None
+    assert run.response.body == body
+
+
+def test_the_clean_environment_holds_nothing_of_ours(hostile: Executor) -> None:
+    run = hostile.run("answer = say(repr(sorted(os.environ)).encode())")
+
+    assert run.response is not None
+    assert set(re.findall(r"'(\w+)'", run.response.body.decode())) <= {"TZ", "LC_CTYPE"}
+
+
+def test_who_hangs_up_ends_the_sandbox(start_executor: StartExecutor) -> None:
+    executor = start_executor(pool_spare=1, pool_max=1)
+    pid = executor.init_and_sandboxes[1][0]
+    run = executor.run("while true do end", wall_ms=50)
+
+    assert run.outcome is Outcome.TIMEOUT
+    await_end(pid)
+    assert executor.run("return 'next'").outcome is Outcome.OK
+
+
+def test_a_full_pool_is_overloaded_and_recovers(start_executor: StartExecutor) -> None:
+    executor = start_executor(pool_spare=1, pool_max=1)
+    executor.client._queue_ms = 100
+    results: list[Run] = []
+    blocker = threading.Thread(target=lambda: results.append(executor.run("while true do end", wall_ms=1_000)))
+    blocker.start()
+    refused = executor.run("return 1")
+    while refused.outcome is Outcome.OK:  # it came before the blocker
+        refused = executor.run("return 1")
+    blocker.join()
+
+    assert refused.outcome is Outcome.OVERLOADED
+    assert refused.detail == "no sandbox was free within 100 ms"
+    assert results[0].outcome is Outcome.TIMEOUT
+    executor.client._queue_ms = 5_000
+    assert executor.run("return 1").outcome is Outcome.OK

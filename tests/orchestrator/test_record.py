@@ -1,0 +1,139 @@
+"""Records: batched, kept while the database is away, bounded, flushed at stop."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from picloud.errors import DatabaseUnavailable
+from picloud.model import Invocation, Level, LogLine, Outcome, Record, Trigger, new_id
+from picloud.orchestrator.record import Recorder
+
+
+class Table:
+    """Where batches arrive; `away` refuses them."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Record]] = []
+        self.arrived = threading.Semaphore(0)
+        self.refused = threading.Semaphore(0)
+        self.tidied = threading.Semaphore(0)
+        self.away = False
+        self.broken = False
+        self.expired: list[tuple[int, int]] = []
+
+    def add(self, records: Sequence[Record]) -> None:
+        if self.away:
+            self.refused.release()
+            raise DatabaseUnavailable()
+        if self.broken:
+            self.broken = False
+            self.refused.release()
+            raise ValueError
+        self.batches.append(list(records))
+        self.arrived.release()
+
+    def expire(self, keep_days: int, keep_rows: int) -> int:
+        self.expired.append((keep_days, keep_rows))
+        self.tidied.release()
+        return 0
+
+    def vacuum(self) -> None:
+        raise AssertionError("nothing was deleted")
+
+    @property
+    def records(self) -> list[Record]:
+        return [record for batch in self.batches for record in batch]
+
+
+@pytest.fixture
+def table() -> Table:
+    return Table()
+
+
+@pytest.fixture
+def recorder(table: Table) -> Iterator[Recorder]:
+    ours = Recorder(table, keep_days=7, keep_rows=100)
+    ours.start()
+    yield ours
+    ours.stop()
+
+
+def record(text: str = "") -> Record:
+    now = datetime.now(UTC)
+    invocation = Invocation(new_id(), "a", 1, Trigger.HTTP, Outcome.OK, 200, now, 0, 0, 0, 0)
+    return Record(invocation, (LogLine(now, Level.INFO, text, ""),) if text else ())
+
+
+def test_records_of_a_moment_are_written_together(recorder: Recorder, table: Table) -> None:
+    sent = [record() for _ in range(50)]
+    for one in sent:
+        recorder.add(one)
+    assert table.arrived.acquire(timeout=5)
+    assert table.batches == [sent]
+
+
+def test_stop_writes_what_is_left(table: Table) -> None:
+    recorder = Recorder(table, keep_days=7, keep_rows=100)
+    recorder.start()
+    sent = [record() for _ in range(2500)]
+    for one in sent:
+        recorder.add(one)
+    recorder.stop()
+    assert table.records == sent
+
+
+def test_records_wait_for_a_database_that_is_away(recorder: Recorder, table: Table) -> None:
+    table.away = True
+    first, second = record(), record()
+    recorder.add(first)
+    assert table.refused.acquire(timeout=5)
+    recorder.add(second)
+    table.away = False
+    assert table.arrived.acquire(timeout=5)
+    assert table.records == [first, second]
+
+
+def test_stop_does_not_wait_for_a_database_that_is_away(table: Table, caplog: pytest.LogCaptureFixture) -> None:
+    table.away = True
+    recorder = Recorder(table, keep_days=7, keep_rows=100)
+    recorder.start()
+    recorder.add(record())
+    recorder.stop()
+    assert "1 records are lost at stop" in caplog.text
+
+
+def test_a_batch_that_cannot_be_written_does_not_stop_the_next(
+    recorder: Recorder, table: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    table.broken = True
+    recorder.add(record())
+    assert table.refused.acquire(timeout=5)
+    after = record()
+    recorder.add(after)
+    assert table.arrived.acquire(timeout=5)
+    assert table.records == [after]
+    assert "could not be written" in caplog.text
+
+
+def test_memory_is_bounded_while_the_database_is_away(
+    recorder: Recorder, table: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    table.away = True
+    text = "x" * 1024 * 1024
+    for _ in range(40):
+        recorder.add(record(text))
+    assert table.refused.acquire(timeout=5)
+    table.away = False
+    assert table.arrived.acquire(timeout=5)
+    recorder.stop()
+    assert 25 <= len(table.records) <= 32
+    assert "records were dropped" in caplog.text
+
+
+def test_retention_is_looked_after_with_the_first_batch(recorder: Recorder, table: Table) -> None:
+    recorder.add(record())
+    assert table.arrived.acquire(timeout=5)
+    assert table.tidied.acquire(timeout=5)
+    assert table.expired == [(7, 100)]

@@ -1,0 +1,61 @@
+"""The operator's settings: environment over file over default, and what is wrong is named."""
+
+from pathlib import Path
+
+import pytest
+
+from picloud.errors import ConfigurationError
+from picloud.settings import ServerSettings, load, names
+
+README = Path(__file__).parent.parent / "docs" / "settings.md"
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    assert load({}) == ServerSettings()
+
+
+def test_the_environment_beats_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "picloud.toml"
+    file.write_text('[server]\nworkers = 3\nbind = "127.0.0.1:1"\n')
+    settings = load({"PICLOUD_CONFIG": str(file), "PICLOUD_WORKERS": "4"})
+    assert (settings.workers, settings.bind) == (4, "127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"PICLOUD_WORKER": "1"}, "PICLOUD_WORKER is not a setting; did you mean PICLOUD_WORKERS?"),
+        ({"PICLOUD_WORKERS": "two"}, "PICLOUD_WORKERS='two': "),
+        ({"PICLOUD_WORKERS": "0"}, "PICLOUD_WORKERS='0': must be 1 or more"),
+        ({"PICLOUD_BIND": "8080"}, "PICLOUD_BIND='8080': must be HOST:PORT or unix:PATH"),
+        ({"PICLOUD_BIND": "localhost:99999"}, "must be HOST:PORT"),
+        ({"PICLOUD_CONFIG": "/nowhere.toml"}, "/nowhere.toml: "),
+    ],
+)
+def test_what_is_wrong_is_named_with_where_it_stands(environ: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(environ)
+    assert message in str(caught.value)
+
+
+def test_a_wrong_key_in_the_file_is_named_with_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "picloud.toml"
+    file.write_text("[server]\nthread = 3\n")
+    with pytest.raises(ConfigurationError, match=r"did you mean .*server\.threads"):
+        load({"PICLOUD_CONFIG": str(file)})
+
+
+def test_the_environment_of_a_child_process_gives_the_same_settings(tmp_path: Path) -> None:
+    settings = ServerSettings(data=tmp_path, workers=5, bind="unix:/tmp/x")
+    assert load(settings.environment()) == settings
+
+
+def test_a_run_folder_that_is_too_deep_for_a_socket_is_made_elsewhere(tmp_path: Path) -> None:
+    deep = ServerSettings(data=tmp_path / ("d" * 120))
+    assert len(str(deep.run_dir)) < 80
+    assert ServerSettings(data=Path("/srv/picloud")).run_dir == Path("/srv/picloud/run")
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_setting_is_documented(name: str) -> None:
+    assert f"`PICLOUD_{name.upper()}`" in README.read_text(encoding="utf-8")
