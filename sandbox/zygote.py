@@ -98,8 +98,8 @@ class Zygote:
             self._read_notifications()
             if any(number == self.death_notices for number, _ in events) and not self._reap():
                 return _fail("the init of the pid namespace died")
-            if self.pool.wants():
-                self._fork()
+            if self.pool.wants() and not self._fork():
+                return _fail("no more sandboxes can be forked: memory is short, or the init of the pid namespace died")
         return _fail("sandboxes die before they can accept")
 
     def _tell_ready(self) -> None:
@@ -159,11 +159,15 @@ class Zygote:
         _last_words(connection, status, usage)
         os.close(connection)
 
-    def _fork(self) -> None:
-        pid = os.fork()
+    def _fork(self) -> bool:
+        try:
+            pid = os.fork()
+        except OSError:
+            return False  # the next zygote is in a namespace of its own
         if pid == 0:
             self.template.live()
         self.pool.forked(pid)
+        return True
 
 
 def _sender_and_descriptors(extras: list[tuple[int, int, bytes]]) -> tuple[int, list[int]]:

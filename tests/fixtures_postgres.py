@@ -15,9 +15,9 @@ import pytest
 from psycopg2 import sql
 from psycopg2.extensions import parse_dsn
 
+from picloud.storage.connection import connect
 from picloud.storage.embedded import EmbeddedPostgres
 from picloud.storage.migrate import migrate
-from picloud.storage.pool import connect
 
 BINARIES = Path(path) if (path := os.environ.get("PICLOUD_TEST_POSTGRES_BIN")) else None
 _TEMPLATE = "migrated"

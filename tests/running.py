@@ -15,6 +15,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from picloud.settings import load
+from picloud.storage.embedded import EmbeddedPostgres
 from picloud.storage.pool import Pool
 from picloud.storage.scripts import ScriptTable
 
@@ -93,6 +95,12 @@ class Running:
         return status
 
     @property
+    def database_url(self) -> str:
+        """Of its embedded PostgreSQL."""
+        settings = load(self.environment)
+        return EmbeddedPostgres(settings.data, settings.run_dir / "pg").dsn
+
+    @property
     def token(self) -> str:
         return (self.data / "admin.token").read_text().strip()
 
@@ -158,6 +166,10 @@ class Running:
         assert self.process
         return descendants(self.process.pid)
 
+    def named(self, name: str) -> list[int]:
+        """Pids of the processes that the kernel knows by a name, such as `picloud-zygote`."""
+        return sorted(pid for pid in self.processes() if process_name(pid) == name)
+
     def _output(self) -> IO[str]:
         assert self.process
         assert self.process.stdout
@@ -200,6 +212,13 @@ def descendants(pid: int) -> dict[int, str]:
             for child in task.read_text().split():
                 found |= descendants(int(child))
     return found
+
+
+def process_name(pid: int) -> str:
+    """What the kernel calls a process; empty if it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
 
 
 def command_line(pid: int) -> str:

@@ -87,7 +87,13 @@ _OF_ERROR: dict[type[errors.PicloudError], str] = {
     errors.DatabaseUnavailable: "database-unavailable",
 }
 
-_OF_STATUS = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large", 415: "unsupported-media-type"}
+_OF_STATUS = {
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "body-too-large",
+    415: "unsupported-media-type",
+    503: "overloaded",
+}
 
 
 def status_of(outcome: Outcome) -> int:
@@ -103,7 +109,7 @@ def document(row: Problem, status: int, detail: str, instance: str = "", **more:
 
 def of_server(status: int, detail: str) -> tuple[int, str, bytes]:
     """What gunicorn refuses before any of ours is asked → status, content type, body."""
-    row = TABLE[_OF_STATUS.get(status, "invalid-request" if status < 500 else "internal-error")]
+    row = _row_of(status)
     return status, MEDIA_TYPE, document(row, status, detail)
 
 
@@ -154,12 +160,16 @@ def _failed_invocation(req: falcon.Request, resp: falcon.Response, failed: Invoc
 
 def _falcon_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, _params: object) -> None:
     status = error.status_code
-    row = TABLE[
-        _OF_STATUS.get(status, "invalid-request" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "internal-error")
-    ]
+    row = _row_of(status)
     if error.headers:
         resp.set_headers(error.headers)
     _send(req, resp, row, error.description or row.title, status)
+
+
+def _row_of(status: int) -> Problem:
+    """A status that somebody else chose."""
+    ours = status == HTTPStatus.INTERNAL_SERVER_ERROR
+    return TABLE[_OF_STATUS.get(status, "internal-error" if ours else "invalid-request")]
 
 
 def _unexpected(req: falcon.Request, resp: falcon.Response, error: BaseException, _params: object) -> None:

@@ -4,12 +4,14 @@ Ctrl-C signals a whole foreground group: PostgreSQL and the sandboxes would die 
 So each part has its own session, and `up` alone tells it to stop. If `up` is killed, the kernel stops the parts.
 """
 
+import contextlib
 import os
 import select
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import prctl
@@ -18,14 +20,26 @@ from picloud.errors import PlatformError
 from picloud.settings import ServerSettings
 
 _START_MS = 30_000
+_BACKLOG = 2048
+_FIRST_PASSED = 3  # SD_LISTEN_FDS_START
+_LISTENING = ("/bin/sh", "-c", 'LISTEN_PID=$$ exec "$0" "$@"')  # systemd's protocol wants the pid in the environment
 
 
 class Part:
     """One Python process of ours that says READY=1 when it serves (the protocol of systemd's sd_notify)."""
 
-    def __init__(self, name: str, module: str, environment: dict[str, str], notify: Path, stop_s: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        environment: dict[str, str],
+        notify: Path,
+        stop_s: float,
+        listener: int | None = None,
+    ) -> None:
         self.name = name
-        self._argv = [sys.executable, "-m", module]
+        self._argv = [*_LISTENING, sys.executable, "-m", module]
+        self._listener = listener  # passed on as systemd does
         self._environment = {**environment, "NOTIFY_SOCKET": str(notify)}
         self._notify = notify
         self._stop_s = stop_s  # how long it may take to end
@@ -41,9 +55,7 @@ class Part:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             self._notify.unlink(missing_ok=True)
             ready.bind(str(self._notify))
-            self._process = subprocess.Popen(
-                self._argv, env=self._environment, start_new_session=True, preexec_fn=_stop_with_parent
-            )
+            self._process = self._spawn()
             self._wait_until_ready(ready)
 
     def stop(self) -> None:
@@ -63,6 +75,19 @@ class Part:
         """Take note that it ended → its exit status."""
         assert self._process
         return self._process.wait()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        listener = self._listener
+
+        def before_exec() -> None:
+            prctl.set_pdeathsig(signal.SIGTERM)
+            if listener is not None:
+                os.dup2(listener, _FIRST_PASSED)
+
+        environment = self._environment if listener is None else {**self._environment, "LISTEN_FDS": "1"}
+        argv = self._argv[len(_LISTENING) :] if listener is None else self._argv
+        passed = () if listener is None else (_FIRST_PASSED,)
+        return subprocess.Popen(argv, env=environment, start_new_session=True, preexec_fn=before_exec, pass_fds=passed)
 
     def _wait_until_ready(self, ready: socket.socket) -> None:
         assert self._process
@@ -93,10 +118,49 @@ def executor_part(settings: ServerSettings) -> Part:
     return Part("executor", "picloud.executor.supervisor", known, settings.run_dir / "notify", stop_s=1.0)
 
 
-def server_part(settings: ServerSettings) -> Part:
+def server_part(settings: ServerSettings, listener: socket.socket) -> Part:
     """HTTP: gunicorn with its workers."""
-    return Part("server", "picloud.server", settings.environment(), settings.run_dir / "notify", stop_s=4.0)
+    notify = settings.run_dir / "notify"
+    return Part("server", "picloud.server", settings.environment(), notify, stop_s=4.0, listener=listener.fileno())
 
 
-def _stop_with_parent() -> None:
-    prctl.set_pdeathsig(signal.SIGTERM)
+@contextlib.contextmanager
+def listening(bind: str) -> Iterator[socket.socket]:
+    """The socket that HTTP comes in by. It is `up`'s: who calls while the server is started again waits in line."""
+    path = bind.removeprefix("unix:") if bind.startswith("unix:") else None
+    try:
+        listener = _listen_on_path(Path(path)) if path else _listen_on_address(bind)
+    except OSError as error:
+        raise PlatformError(f"cannot listen on {bind}: {error.strerror or error}; set PICLOUD_BIND") from error
+    try:
+        yield listener
+    finally:
+        listener.close()
+        if path:
+            Path(path).unlink(missing_ok=True)
+
+
+def _listen_on_address(bind: str) -> socket.socket:
+    host, _, port = bind.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, int(port)), family=family, backlog=_BACKLOG)
+
+
+def _listen_on_path(path: Path) -> socket.socket:
+    if path.is_socket() and not _answers(path):
+        path.unlink()  # its server was killed
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o660)  # whoever may connect is a trusted proxy
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0

@@ -17,7 +17,7 @@ import click
 from picloud import __version__
 from picloud.auth import Scope, new_secret
 from picloud.cli.client import Client, default_url, describe
-from picloud.cli.parts import executor_part, server_part
+from picloud.cli.parts import executor_part, listening, server_part
 from picloud.cli.scripts import curl_line
 from picloud.errors import PlatformError
 from picloud.settings import ServerSettings, load
@@ -68,10 +68,11 @@ def migrate() -> None:
 
 
 def _start(stack: contextlib.ExitStack, settings: ServerSettings) -> tuple[ServerSettings, list[Any]]:
+    listener = stack.enter_context(listening(settings.bind))  # first: a port that is taken is known at once
     settings, parts = _with_database(stack, settings)
     apply_migrations(settings.database_url)
     _ensure_admin_token(settings)
-    for part in (executor_part(settings), server_part(settings)):
+    for part in (executor_part(settings), server_part(settings, listener)):
         stack.callback(_stop, part)
         part.start()
         parts.append(part)

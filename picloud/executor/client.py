@@ -153,7 +153,8 @@ def _run_of(end: End, limits: Limits) -> Run:
         response = Response(end.status, end.headers, end.body)
         return _measured(Run(Outcome.OK, response, committed=end.committed), end)
     if isinstance(end, Failed):
-        return _measured(Run(_OF_FAILURE[end.kind], detail=end.message, traceback=end.traceback), end)
+        where = f"{end.file}:{end.line}: " if end.kind == protocol.SYNTAX_ERROR else ""  # the others carry their own
+        return _measured(Run(_OF_FAILURE[end.kind], detail=where + end.message, traceback=end.traceback), end)
     if isinstance(end, Died):
         outcome, detail = death(end, limits)
         return _measured(Run(outcome, detail=detail), end)

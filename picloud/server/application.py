@@ -54,7 +54,7 @@ class Application(BaseApplication):  # type: ignore[misc] # gunicorn has no type
 
 def options(settings: ServerSettings) -> dict[str, Any]:
     """gunicorn's settings, by its names."""
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    spare_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - settings.threads - _FILES_OF_OTHERS
     return {
         "bind": settings.bind,
         "backlog": 2048,
@@ -62,7 +62,7 @@ def options(settings: ServerSettings) -> dict[str, Any]:
         "workers": settings.workers,
         "threads": settings.threads,
         "worker_class": Worker,
-        "worker_connections": settings.threads + max(1, min(_IDLE_CONNECTIONS, files - settings.threads - _FILES_OF_OTHERS)),
+        "worker_connections": settings.threads + max(1, min(_IDLE_CONNECTIONS, spare_files)),
         "preload_app": True,
         "timeout": 0,  # the arbiter need not watch: a request's limits are the application's
         "graceful_timeout": MASTER_GRACE_S,
@@ -79,7 +79,7 @@ def options(settings: ServerSettings) -> dict[str, Any]:
         "control_socket_disable": True,
         "accesslog": None,
         "errorlog": "-",
-        "loglevel": "info",
+        "loglevel": "warning",  # who starts it says so itself
         "logger_class": Logger,
         "proc_name": "picloud",
     }  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any
 
 from gunicorn import systemd
 from gunicorn.arbiter import Arbiter as GunicornArbiter
+from gunicorn.errors import HaltServer
 
 
 class Pipe:
@@ -119,10 +120,13 @@ class Arbiter(GunicornArbiter):  # type: ignore[misc] # gunicorn has no types
             self._leaving[pid] = self.WORKERS.pop(pid)
 
     def reap_workers(self) -> None:
-        """Reap the leaving, too."""
+        """Reap the leaving, too; a second worker that could not start is no reason to break off stopping."""
         self.WORKERS.update(self._leaving)
         try:
             super().reap_workers()
+        except HaltServer:
+            if not self._stopping:
+                raise
         finally:
             self._leaving = {pid: self.WORKERS.pop(pid) for pid in self._leaving if pid in self.WORKERS}
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from gunicorn.http.errors import InvalidRequestLine, NoMoreData, ParseException
+from gunicorn.http.errors import InvalidRequestLine, LimitRequestHeaders, LimitRequestLine, NoMoreData, ParseException
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import SocketUnreader
 
@@ -75,6 +75,8 @@ class Connection:
 
     def next_request(self) -> Any:
         """Parse the head that came, in a thread of its own."""
+        if self.head.partition(b"\r\n")[0].count(b" ") != 2:  # the parser in C takes more
+            raise InvalidRequestLine("")
         self._source.unread(bytes(self.head))
         self.head.clear()
         self.sock.settimeout(SEND_S)
@@ -94,9 +96,11 @@ class Connection:
         except (ParseException, OSError):
             return False
 
-    def is_oversized(self) -> bool:
-        """Whether the head has no end within HEAD_BYTES_MAX."""
-        return len(self.head) >= HEAD_BYTES_MAX and b"\r\n\r\n" not in self.head
+    def too_long(self) -> Exception | None:
+        """What is wrong with a head that does not end within HEAD_BYTES_MAX."""
+        if len(self.head) < HEAD_BYTES_MAX or b"\r\n\r\n" in self.head:
+            return None
+        return LimitRequestHeaders("") if b"\r\n" in self.head else LimitRequestLine(len(self.head))  # type: ignore[no-any-return]
 
     def _decided(self, start: int) -> bool:
         while self.head.startswith(b"\r\n"):  # an empty line, which old clients send after a body (RFC 9112 2.2)
@@ -181,9 +185,10 @@ class WholeBody:
         return data
 
 
-def guarded(wsgi: Callable[..., Any]) -> Callable[..., Any]:
+def guarded(wsgi: Callable[..., Any], is_stopping: Callable[[], bool]) -> Callable[..., Any]:
     """The application, kept from answering for a body that was not valid: that is for `refusals` to answer.
 
+    Each answer says whether the connection goes on; gunicorn decides it before the application is asked.
     Its own OSErrors are told apart from the connection's, which need no answer.
     """
 
@@ -193,7 +198,7 @@ def guarded(wsgi: Callable[..., Any]) -> Callable[..., Any]:
         def guarded_start_response(*args: Any, **kwargs: Any) -> Any:
             if body.error is not None:
                 raise body.error
-            if body.awaited:  # the client may or may not send the body now: only closing is unambiguous
+            if body.awaited or is_stopping():  # who was not asked may or may not send its body: only the end is clear
                 body.request.force_close()
             return start_response(*args, **kwargs)
 

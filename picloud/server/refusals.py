@@ -23,7 +23,7 @@ _DETAILS: tuple[tuple[type[Exception], int, str], ...] = (  # the first that fit
     (SlowRequest, 408, "the request did not come to its end in time"),
     (TruncatedBody, 400, "the body ended before its announced length"),
     (errors.LimitRequestLine, 414, "the request line is longer than 8190 bytes"),
-    (errors.LimitRequestHeaders, 431, "there are more than 100 headers, or one is longer than 8190 bytes"),
+    (errors.LimitRequestHeaders, 431, "the headers are more than 100, longer than 64 KiB, or one than 8190 bytes"),
     (errors.UnsupportedTransferCoding, 501, "the only transfer coding that is known here is 'chunked'"),
     (errors.ExpectationFailed, 417, "the only expectation that is known here is '100-continue'"),
     (errors.InvalidHTTPVersion, 505, "this is neither HTTP/1.1 nor HTTP/1.0"),

@@ -26,7 +26,7 @@ from typing import Any
 from gunicorn.http.errors import InvalidHeader, NoMoreData, ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
-from picloud.server.connections import HEAD_BYTES_MAX, Connection, Room, WholeBody, guarded
+from picloud.server.connections import Connection, Room, WholeBody, guarded
 from picloud.server.refusals import answer, judge
 
 KEEPALIVE_S = 150  # longer than Caddy keeps its end (120 s), so that no request crosses our closing
@@ -70,7 +70,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
 
     def load_wsgi(self) -> None:
         """Bodies that are not valid are not the application's to answer for."""
-        self.wsgi = guarded(self.app.wsgi())
+        self.wsgi = guarded(self.app.wsgi(), lambda: not self.alive)
 
     def run(self) -> None:
         """Serve until told to stop, finish, and have the service write what is left."""
@@ -175,8 +175,8 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
                 self._go_on(connection, connection.receive(data))
 
     def _go_on(self, connection: Connection, decided: bool) -> None:
-        if decided and connection.is_oversized():
-            self._refuse(connection, 431, f"the request's head is longer than {HEAD_BYTES_MAX} bytes")
+        if decided and (error := connection.too_long()):
+            self._refuse(connection, *judge(error))
         elif decided:
             self._leave_poller(connection)
             self._start(connection)
@@ -273,6 +273,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         try:
             request = conn.next_request()
             _require_host(request)
+            request.headers = _joined(request.headers)
             WholeBody(request, conn.sock)
             return bool(self.handle_request(request, conn)) and conn.finish_body(_REST_S, _REST_BYTES_MAX)
         except (StopIteration, ConnectionError, TimeoutError, NoMoreData) as error:  # the client left, or takes nothing
@@ -293,6 +294,16 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         with contextlib.suppress(OSError):
             with_body = getattr(req, "method", "") != "HEAD"
             client.sendall(answer(self.app.render_problem, status, detail, with_body=with_body))
+
+
+def _joined(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """One field a name, as RFC 9110 section 5.3 and RFC 6265 section 5.4 join them; WSGI leaves out the space."""
+    if len({name for name, _ in headers}) == len(headers):
+        return headers
+    joined: dict[str, str] = {}
+    for name, value in headers:
+        joined[name] = joined[name] + ("; " if name == "COOKIE" else ", ") + value if name in joined else value
+    return list(joined.items())
 
 
 def _require_host(request: Any) -> None:

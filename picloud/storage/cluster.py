@@ -69,7 +69,7 @@ class Account:
         root = _entry(0)
         if os.geteuid():
             own = _entry(os.geteuid())
-            return cls(own.pw_uid, own.pw_gid, tuple({own.pw_name, root.pw_name}))
+            return cls(own.pw_uid, own.pw_gid, (own.pw_name, root.pw_name))
         if _may_mount():
             return cls(_UID, _UID, (root.pw_name,), f"{_ACCOUNTS[0]}:x:{_UID}:{_UID}::/nonexistent:/usr/sbin/nologin")
         for one in pwd.getpwall():

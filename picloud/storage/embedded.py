@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 
 from picloud.errors import ConfigurationError, DatabaseUnavailable, PlatformError
 from picloud.storage.cluster import ROLE, Account, Cluster, find_wheel, last_lines
-from picloud.storage.pool import connect
+from picloud.storage.connection import connect
 
 _START_S = 120  # a crash recovery of max_wal_size on an SD card is well within
 _RETRY_MS = 10  # between two tries to connect, while it starts
@@ -55,7 +55,7 @@ class EmbeddedPostgres:
         return f"postgresql://{ROLE}@/{ROLE}?{where}"
 
     def start(self) -> str:
-        """Make the data if there is none, start, wait until it answers → the DSN.
+        """Make the data if there is none, start, wait until it answers → the DSN. It dies with the calling *thread*.
 
         ConfigurationError says what to change; PlatformError what PostgreSQL said.
         """

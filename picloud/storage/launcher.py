@@ -1,6 +1,6 @@
 """Become PostgreSQL: give up what it must not have, then exec it.
 
-Run by path with `python -I -S`, so this imports the standard library only. `picloud.storage.embedded` writes the plan.
+Run by path with `python -I -S`, so this imports the standard library only. `picloud.storage.cluster` writes the plan.
 PostgreSQL refuses to run as root and wants a uid with a passwd entry that can reach its binaries and data, wherever a
 checkout lies (a home of mode 0700). So root gives it a view of the file system of its own: nothing is left on the host.
 """
@@ -20,6 +20,8 @@ _MNT_DETACH = 2
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _USERS = "/etc/passwd"
 _SCRATCH = "/tmp"  # noqa: S108 - a mount point in a namespace of ours; any folder would do
+
+_HINT = "\nif this machine forbids it: start PiCloud as an ordinary user or set PICLOUD_DATABASE_URL"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -1,7 +1,7 @@
 """Hears NOTIFY on one channel, and knows when it may have missed some.
 
 Owns: a thread and a connection. Knows nothing of caches. At rest it blocks in poll without a timeout and sends no SQL:
-a silent loss of the connection is noticed by the kernel's keepalives, which `pool.connect` sets.
+a silent loss of the connection is noticed by the kernel's keepalives, which `connection.connect` sets.
 """
 
 import logging
@@ -14,7 +14,7 @@ from contextlib import closing
 from psycopg2 import sql
 
 from picloud.errors import DatabaseUnavailable
-from picloud.storage.pool import Connection, connect, translated
+from picloud.storage.connection import Connection, connect, translated
 
 _log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from yoyo.backends.core.postgresql import PostgresqlBackend
 from yoyo.connections import parse_uri
 
 from picloud.errors import ConfigurationError, PlatformError
-from picloud.storage.pool import Connection, commit, connect, reason, translated
+from picloud.storage.connection import Connection, commit, connect, reason, translated
 
 FOLDER = Path(__file__).with_name("sql")
 
@@ -96,8 +96,10 @@ def _prepare(backend: _Backend) -> None:
     """yoyo's own tables."""
     try:
         backend.ensure_internal_schema_updated()
-    except psycopg2.errors.InsufficientPrivilege as error:
-        raise ConfigurationError(f"{reason(error)}: make PiCloud's role the owner of its database") from None
+    except (psycopg2.ProgrammingError, psycopg2.InternalError) as error:  # no right, no schema, a read-only server
+        raise ConfigurationError(
+            f"the database cannot hold PiCloud's tables: {reason(error)}; make PiCloud's role its owner"
+        ) from error
 
 
 def _missing(connection: Connection, folder: Path) -> list[str]:

@@ -3,9 +3,10 @@ local fault, environment = (...).fault, (...).environment
 
 local byte, find, gsub, match, sub = string.byte, string.find, string.gsub, string.match, string.sub
 local concat = table.concat
-local load, select, setmetatable, tonumber = load, select, setmetatable, tonumber
+local error, load, select, setmetatable, tonumber = error, load, select, setmetatable, tonumber
 local raise, text_argument = fault.raise, fault.text_argument
 local env = environment.env
+local OUT_OF_MEMORY = (...).host.OUT_OF_MEMORY
 
 local SHOWN_BYTES = 59 -- of a chunk's name in Lua's messages (LUA_IDSIZE)
 local MESSAGE_BYTES_MAX = 1000 -- Lua quotes a whole token, and a token can be a megabyte
@@ -29,10 +30,12 @@ local function compile(path, text)
   local chunk, reason = load(text, "=" .. path, "t", env)
   if chunk then
     return chunk
+  elseif reason == OUT_OF_MEMORY then
+    error(reason, 0)
   end
   local after = #sub(path, 1, SHOWN_BYTES) + 1
   local line, message = match(reason, "^:(%d+): (.*)$", after)
-  return nil, tonumber(line) or 0, sub(message or reason, 1, MESSAGE_BYTES_MAX)
+  return nil, tonumber(line) or 1, sub(message or reason, 1, MESSAGE_BYTES_MAX)
 end
 
 -- path, text, … : the first Lua file that does not compile, as path, line, message; nothing runs.

@@ -1,4 +1,4 @@
--- Owns: hashes and random bytes. The work is Python's; digests come as lower-case hex, random bytes raw.
+-- Owns: hashes and random bytes. The work is Python's; digests come out as lower-case hex, random bytes raw.
 local fault, host = (...).fault, (...).host
 
 local byte, format, gsub, sub = string.byte, string.format, string.gsub, string.sub
@@ -20,12 +20,12 @@ local public = {}
 
 -- crypto.sha256(text) → 64 hex digits
 function public.sha256(text)
-  return ask("sha256", text_argument(text, "crypto.sha256"))
+  return hex(ask("sha256", text_argument(text, "crypto.sha256")))
 end
 
 -- crypto.hmac_sha256(key, text) → 64 hex digits
 function public.hmac_sha256(key, text)
-  return ask("hmac_sha256", text_argument(key, "crypto.hmac_sha256"), text_argument(text, "crypto.hmac_sha256"))
+  return hex(ask("hmac_sha256", text_argument(key, "crypto.hmac_sha256"), text_argument(text, "crypto.hmac_sha256")))
 end
 
 -- crypto.equal(a, b) → boolean, in a time that does not tell where they differ

@@ -1,5 +1,4 @@
 -- Owns: how values and errors are described to people: at the script's line, without addresses, without our own frames.
-local debug, string = debug, string
 local getinfo, getmetatable, traceback = debug.getinfo, debug.getmetatable, debug.traceback
 local find, format, gsub, sub = string.find, string.format, string.gsub, string.sub
 local tointeger, unpack = math.tointeger, table.unpack

@@ -4,7 +4,7 @@ local modules = ...
 local raw = modules.raw_host
 modules.raw_host = nil
 
-local error, pcall, type = error, pcall, type
+local error, pcall = error, pcall
 
 local OUT_OF_MEMORY = "not enough memory" -- Lua's own words: a script that catches either kind sees the same
 

@@ -1,7 +1,7 @@
 -- Owns: what a script logs: the words of a line, its length, and the limit on all lines together.
 local fault, host, json = (...).fault, (...).host, (...).json
 
-local concat, find, sub, byte = table.concat, string.find, string.sub, string.byte
+local byte, concat, sub = string.byte, table.concat, string.sub
 local getmetatable = debug.getmetatable
 local next, rawlen, select, tostring, type = next, rawlen, select, tostring, type
 local call, encode, text_of = host.call, json.encode, fault.text_of

@@ -4,9 +4,9 @@ local modules = ...
 local bundle, environment, fault, host, json = modules.bundle, modules.environment, modules.fault, modules.host, modules.json
 local log, request_of, response = modules.log, modules.request, modules.response
 
-local find, format, match, sub = string.find, string.format, string.match, string.sub
+local match, sub = string.match, string.sub
 local unpack = table.unpack
-local pcall, rawequal, select, tonumber, tostring, type, xpcall = pcall, rawequal, select, tonumber, tostring, type, xpcall
+local pcall, select, tonumber, tostring, type, xpcall = pcall, select, tonumber, tostring, type, xpcall
 local call, OUT_OF_MEMORY = host.call, host.OUT_OF_MEMORY
 local env = environment.env
 

@@ -1,7 +1,7 @@
 -- Owns: what a script sees as `request`. Parts that take work are made when first looked at, then stay.
 local fault, json, url = (...).fault, (...).json, (...).url
 
-local find, gmatch, gsub, lower, match, sub = string.find, string.gmatch, string.gsub, string.lower, string.match, string.sub
+local gmatch, lower, match = string.gmatch, string.lower, string.match
 local unpack_value = string.unpack
 local error, rawget, rawset, setmetatable, type = error, rawget, rawset, setmetatable, type
 local raise = fault.raise

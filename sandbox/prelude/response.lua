@@ -2,7 +2,7 @@
 -- are legal is checked by the trusted side, which believes nothing from here anyway.
 local json = (...).json
 
-local find, format, lower, sub = string.find, string.format, string.lower, string.sub
+local format, lower = string.format, string.lower
 local sort = table.sort
 local error, next, number_type, rawequal, rawget, rawlen, tostring, type =
   error, next, math.type, rawequal, rawget, rawlen, tostring, type

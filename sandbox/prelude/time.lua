@@ -1,7 +1,7 @@
 -- Owns: moments: seconds since 1970 UTC, and RFC 3339 text. No time zones: reading them takes files, and there are none here.
 local fault, host = (...).fault, (...).host
 
-local find, format, match, sub = string.find, string.format, string.match, string.sub
+local format, match, sub = string.format, string.match, string.sub
 local floor, tointeger, tonumber, type = math.floor, math.tointeger, tonumber, type
 local next, select = next, select
 local os_date, os_difftime, os_clock = os.date, os.difftime, os.clock

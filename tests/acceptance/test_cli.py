@@ -139,7 +139,7 @@ def test_there_is_no_colour_in_a_pipe(picloud: Running) -> None:
 @pytest.mark.parametrize("module", ["picloud-manager", "picloud-orchestrator"])
 def test_what_is_not_split_yet_says_so(module: str) -> None:
     function = module.removeprefix("picloud-")
-    code = f"from picloud.server import {function}; {function}()"
+    code = f"import sys; from picloud.server import {function}; sys.exit({function}())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == 2
     assert b"picloud up" in done.stderr

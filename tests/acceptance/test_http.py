@@ -8,9 +8,9 @@ from tests.running import Running
 
 ECHO = """
 return function(request)
-  return { method = request.method, path = request.path, rest = request.params.rest, query = request.query,
+  return { body = { method = request.method, path = request.path, rest = request.params.rest, query = request.query,
     query_all = request.query_all, headers = request.headers, cookies = request.cookies, size = #request.body,
-    host = request.host, remote_addr = request.remote_addr, id = request.id, trigger = request.trigger }
+    host = request.host, remote_addr = request.remote_addr, id = request.id, trigger = request.trigger } }
 end
 """
 

@@ -109,7 +109,7 @@ def test_as_root_the_database_and_the_sandboxes_have_other_users(picloud: Runnin
     users = {owner(pid) for pid, command in picloud.processes().items() if "postgres" in command}
     assert users
     assert 0 not in users
-    sandboxes = {owner(pid) for pid, command in picloud.processes().items() if "zygote" in command}
+    sandboxes = {owner(pid) for pid in picloud.named("picloud-sandbox") + picloud.named("picloud-zygote")}
     assert sandboxes
     assert 0 not in sandboxes
     assert not users & sandboxes
@@ -126,13 +126,12 @@ def taken_port(ours: Running) -> str:
 
 
 def wait_for_busy_sandbox(ours: Running) -> None:
-    """A sandbox that runs is one whose connection the executor's listening socket has handed out."""
     eventually(lambda: busy_children(ours), lambda count: count > 0)
 
 
 def busy_children(ours: Running) -> int:
-    zygotes = [pid for pid, command in ours.processes().items() if "zygote" in command]
-    return sum(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "R" for pid in zygotes)
+    sandboxes = ours.named("picloud-sandbox")
+    return sum(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "R" for pid in sandboxes)
 
 
 def await_end(pidfd: int) -> None:

@@ -19,6 +19,7 @@ from picloud.settings import ServerSettings
 
 PATIENCE_S = 20.0
 HERE = Path(__file__).parent
+BREAKAGES = {"seccomp": "\nFilter.install = lambda self: None\n"}  # appended to a module of the untrusted side
 _PATH = [str(Path(folder).absolute()) for folder in sys.path]
 
 
@@ -111,7 +112,7 @@ def _start(folder: Path, path: str, **changes: object) -> Executor:
     return Executor(settings, process, ready, SandboxClient(settings.executor_socket, queue_ms=5_000))
 
 
-def _hostile_path(folder: Path) -> str:
+def _hostile_path(folder: Path, broken: str) -> str:
     """A path on which `sandbox.lua` is hostile_lua.py, and all else ours."""
     package = folder / "sandbox"
     package.mkdir()
@@ -119,6 +120,10 @@ def _hostile_path(folder: Path) -> str:
         (package / name).symlink_to(Path(sandbox.__file__).parent / name)
     (package / "lua.py").unlink(missing_ok=True)
     (package / "lua.py").symlink_to(HERE / "hostile_lua.py")
+    if broken:
+        original = (package / f"{broken}.py").read_text()
+        (package / f"{broken}.py").unlink()
+        (package / f"{broken}.py").write_text(original + BREAKAGES[broken])
     return os.pathsep.join([str(folder), *_PATH])
 
 
@@ -127,10 +132,10 @@ def start_executor(tmp_path: Path) -> Iterator[StartExecutor]:
     """Start a real executor; with ``hostile=True`` its scripts are Python in a taken-over sandbox."""
     started: list[Executor] = []
 
-    def start(*, hostile: bool = False, ready: bool = True, **changes: object) -> Executor:
+    def start(*, hostile: bool = False, broken: str = "", ready: bool = True, **changes: object) -> Executor:
         folder = tmp_path / str(len(started))
         folder.mkdir()
-        path = _hostile_path(folder) if hostile else os.pathsep.join(_PATH)
+        path = _hostile_path(folder, broken) if hostile else os.pathsep.join(_PATH)
         executor = _start(folder / "data", path, **changes)
         started.append(executor)
         if ready:

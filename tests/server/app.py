@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import socket
 import sys
 import threading
@@ -14,26 +15,34 @@ if os.environ.get("TEST_PARSER") == "python":
     sys.modules["gunicorn_h1c"] = None  # type: ignore[assignment] # as if its wheel were not there
 
 from picloud.errors import ConfigurationError
-from picloud.server import run
+from picloud.server import application, run, worker
 from picloud.settings import load
+
+for name in ("_HEAD_S", "_LINGER_S", "KEEPALIVE_S"):  # shorter than for real
+    if given := os.environ.get(f"TEST_{name.lstrip('_')}"):
+        setattr(worker, name, float(given))
+if "TEST_IDLE_CONNECTIONS" in os.environ:
+    application._IDLE_CONNECTIONS = int(os.environ["TEST_IDLE_CONNECTIONS"])
 
 StartResponse = Callable[..., Any]
 
 
-class TestService:
+class Journalling:
     """Writes a line to TEST_JOURNAL when a worker starts and stops."""
 
     def start(self) -> None:
-        self._note("start")
-        if os.environ.get("TEST_FAIL_START"):
+        if "TEST_FAIL_START" in os.environ:
             raise RuntimeError("cannot start")
+        self._note("start")
+        if "TEST_FILES" in os.environ:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (int(os.environ["TEST_FILES"]),) * 2)
 
     def stop(self) -> None:
         self._note("stop")
 
     def wsgi(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         name = environ["PATH_INFO"].split("/")[1] or "hello"
-        return getattr(self, f"on_{name}", self.on_hello)(environ, start_response)  # type: ignore[no-any-return]
+        return getattr(self, f"on_{name}", self.on_hello)(environ, start_response)
 
     def on_hello(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         return _answer(start_response, b"hello")
@@ -52,7 +61,7 @@ class TestService:
         """An application that makes the best of a body it cannot read."""
         try:
             body = environ["wsgi.input"].read()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - any of them
             body = repr(error).encode()
         return _answer(start_response, body)
 
@@ -71,6 +80,10 @@ class TestService:
     def on_status(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         start_response(f"{environ['QUERY_STRING']} X", [("Content-Length", "5")])
         return [b"hello"]
+
+    def on_status_without_body(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        start_response(f"{environ['QUERY_STRING']} X", [])
+        return []
 
     def on_stream(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         start_response("200 OK", [])
@@ -111,6 +124,6 @@ def _answer(start_response: StartResponse, body: bytes) -> Iterable[bytes]:
 
 if __name__ == "__main__":
     try:
-        run(load(), TestService(), render)
+        run(load(), Journalling(), render)
     except ConfigurationError as error:
         sys.exit(f"error: {error}")

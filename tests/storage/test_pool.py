@@ -9,18 +9,9 @@ import psycopg2
 import pytest
 
 from picloud.errors import ConfigurationError, DatabaseUnavailable, PlatformError
-from picloud.storage import pool as pools
+from picloud.storage.connection import OutcomeUnknown, TransactionAborted, connect, reason, unique_violation
 from picloud.storage.embedded import EmbeddedPostgres
-from picloud.storage.pool import (
-    OutcomeUnknown,
-    Pool,
-    PoolClosed,
-    PoolTimeout,
-    TransactionAborted,
-    connect,
-    reason,
-    unique_violation,
-)
+from picloud.storage.pool import Pool, PoolClosed, PoolTimeout
 from tests.fixtures_postgres import execute
 
 WAIT_S = 30
@@ -60,7 +51,7 @@ def test_a_block_that_ends_is_committed(pool: Pool, dsn: str) -> None:
 
 def test_a_block_that_raises_is_rolled_back_and_its_connection_used_again(pool: Pool, dsn: str) -> None:
     before = backend(pool)
-    with pytest.raises(KeyError), pool.transaction() as cursor:
+    with pytest.raises(KeyError), pool.transaction() as cursor:  # noqa: PT012 - all of the block
         cursor.execute("INSERT INTO things VALUES (1)")
         raise KeyError
     assert things(dsn) == []
@@ -78,7 +69,7 @@ def test_a_return_out_of_a_block_is_committed(pool: Pool, dsn: str) -> None:
 
 
 def test_an_aborted_transaction_never_counts_as_committed(pool: Pool, dsn: str) -> None:
-    with pytest.raises(TransactionAborted), pool.transaction() as cursor:
+    with pytest.raises(TransactionAborted), pool.transaction() as cursor:  # noqa: PT012 - all of the block
         cursor.execute("INSERT INTO things VALUES (1)")
         with suppress(psycopg2.DataError):
             cursor.execute("SELECT 1 / 0")
@@ -120,7 +111,7 @@ def test_a_unique_violation_names_its_constraint(pool: Pool, dsn: str) -> None:
 
 
 def test_a_backend_killed_inside_a_transaction_is_unavailable_and_the_next_use_works(pool: Pool, dsn: str) -> None:
-    with pytest.raises(DatabaseUnavailable), pool.transaction() as cursor:
+    with pytest.raises(DatabaseUnavailable), pool.transaction() as cursor:  # noqa: PT012 - all of the block
         cursor.execute("INSERT INTO things VALUES (1)")
         cursor.execute(TERMINATE_SELF)
     assert things(dsn) == []
@@ -130,7 +121,7 @@ def test_a_backend_killed_inside_a_transaction_is_unavailable_and_the_next_use_w
 
 
 def test_a_backend_killed_before_commit_leaves_the_outcome_unknown(pool: Pool, dsn: str) -> None:
-    with pytest.raises(OutcomeUnknown), pool.transaction() as cursor:
+    with pytest.raises(OutcomeUnknown), pool.transaction() as cursor:  # noqa: PT012 - all of the block
         cursor.execute("SELECT pg_backend_pid()")
         row = cursor.fetchone()
         assert row
@@ -176,7 +167,7 @@ def test_deadlocks_are_left_to_the_caller(pool: Pool, dsn: str) -> None:
 
 
 def test_a_statement_that_takes_too_long_is_unavailable(pool: Pool) -> None:
-    with pytest.raises(DatabaseUnavailable, match="statement timeout"), pool.transaction() as cursor:
+    with pytest.raises(DatabaseUnavailable, match="statement timeout"), pool.transaction() as cursor:  # noqa: PT012 - all of the block
         cursor.execute("SET LOCAL statement_timeout = 1")
         cursor.execute("SELECT pg_sleep(60)")
 
@@ -222,7 +213,7 @@ def test_a_connection_that_breaks_gives_its_place_to_who_waits(dsn: str) -> None
     pool = Pool(dsn, size=1, wait_ms=WAIT_S * 1000)
     found: list[object] = []
     waiter = threading.Thread(target=lambda: found.append(backend(pool)))
-    with pytest.raises(DatabaseUnavailable), pool.transaction() as cursor:
+    with pytest.raises(DatabaseUnavailable), pool.transaction() as cursor:  # noqa: PT012 - all of the block
         waiter.start()
         await_waiting(pool, 1)
         cursor.execute(TERMINATE_SELF)
@@ -260,6 +251,7 @@ def test_making_a_pool_opens_nothing() -> None:
     Pool("postgresql://nobody@/nothing?host=/nowhere", size=1, wait_ms=1).close()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # 3.12: this process has threads
 def test_a_pool_is_not_used_on_both_sides_of_a_fork(pool: Pool) -> None:
     before = backend(pool)
     child = os.fork()
@@ -324,14 +316,15 @@ def test_every_session_is_set_up_the_same(dsn: str) -> None:
 
 
 def test_options_of_the_operators_dsn_are_kept(dsn: str) -> None:
-    with closing(connect(dsn + "&options=-c%20work_mem%3D7MB")) as connection, connection.cursor() as cursor:
+    theirs = dsn + "&options=-c%20work_mem%3D7MB&application_name=mine"
+    with closing(connect(theirs)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('work_mem'), current_setting('timezone')")
         assert cursor.fetchone() == ("7MB", "UTC")
+        assert connection.info.dsn_parameters["application_name"] == "mine"
 
 
 def test_an_error_without_words_is_named() -> None:
     assert reason(psycopg2.InterfaceError()) == "InterfaceError"
-    assert issubclass(pools.PoolTimeout, DatabaseUnavailable)
 
 
 def run_all(threads: list[threading.Thread]) -> None:

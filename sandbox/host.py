@@ -1,0 +1,107 @@
+"""What Lua may ask of Python: hashes, random bytes, the time, a log line, its own memory limit.
+
+Owns: the one Python object that Lua holds, and how they cross: bytes, numbers and None both ways, never an exception.
+Knows nothing of scripts; `prelude/host.lua` is its other end.
+"""
+
+from __future__ import annotations
+
+import time
+
+try:  # not hashlib: it would map libcrypto, megabytes of it, into every child
+    from _sha2 import sha256  # type: ignore[import-not-found, unused-ignore]  # Python 3.12 and later
+except ImportError:
+    from _sha256 import sha256  # type: ignore[import-not-found, unused-ignore]  # Python 3.11
+
+TYPE_CHECKING = False  # importing typing would cost each fork
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_BLOCK_BYTES = 64  # of SHA-256, for HMAC
+
+
+class Host:
+    """What the prelude can ask for. Never raises into Lua: it would be a Python object in a script's hands.
+
+    Answers are (done, value): done is None if memory ran out, False if the operation failed; that is raised at the end.
+    """
+
+    def __init__(self, lua: Any, emit_log: Callable[[bytes, bytes, bytes], None]) -> None:
+        self.memory_bytes = 0  # 0 is no limit
+        self._set_max_memory = lua.set_max_memory
+        self._seed_bytes, self._blocks_taken = b"", 0
+        self._broken: BaseException | None = None
+        self._operations: dict[bytes, Callable[..., object]] = {
+            b"limit": self._limit,
+            b"lift": self._lift,
+            b"log": emit_log,
+            b"now": time.time,
+            b"seed": self._seed,
+            b"random": self._random_bytes,
+            b"sha256": self._sha256,
+            b"hmac_sha256": self._hmac_sha256,
+        }
+
+    def begin(self, memory_bytes: int, seed: bytes) -> None:
+        """Before a run: its limit (not in force yet) and its randomness."""
+        self.memory_bytes = memory_bytes
+        self._seed_bytes, self._blocks_taken = seed, 0
+
+    def end(self) -> None:
+        """After a run: the limit is off, and what went wrong in Python meanwhile goes up."""
+        self._lift()
+        if self._broken is not None:
+            raise self._broken
+
+    def __call__(self, operation: bytes, *arguments: Any) -> tuple[bool | None, object]:
+        """Do what Lua asks."""
+        try:
+            return True, self._operations[operation](*arguments)
+        except MemoryError:
+            self._limit()
+            return None, None
+        except BaseException as problem:  # noqa: BLE001 - lupa would hand it to the script
+            self._broken = self._broken or problem
+            self._limit()
+            return False, None
+
+    def _limit(self) -> None:
+        self._set_max_memory(self.memory_bytes, True)
+
+    def _lift(self) -> None:
+        self._set_max_memory(0)
+
+    def _seed(self) -> int:
+        return int.from_bytes(self._take(8), "little", signed=True)
+
+    def _take(self, count: int) -> bytes:
+        """SHA-256 in counter mode: nobody without the seed can tell these bytes, and Lua never sees it."""
+        blocks = []
+        for _ in range(-(-count // 32)):
+            blocks.append(sha256(self._seed_bytes + self._blocks_taken.to_bytes(8, "little")).digest())
+            self._blocks_taken += 1
+        return b"".join(blocks)[:count]
+
+    # Answers of bytes: lupa pushes them outside of any protected call, where the limit would abort the process.
+    # So the limit is lifted first, and Lua asks for it again (`ask` in prelude/host.lua).
+
+    def _random_bytes(self, count: int) -> bytes:
+        self._lift()
+        return self._take(count)
+
+    def _sha256(self, text: bytes) -> bytes:
+        self._lift()
+        return bytes(sha256(text).digest())
+
+    def _hmac_sha256(self, key: bytes, text: bytes) -> bytes:
+        self._lift()
+        if len(key) > _BLOCK_BYTES:
+            key = sha256(key).digest()
+        key = key.ljust(_BLOCK_BYTES, b"\0")
+        inner = sha256(key.translate(_INNER) + text).digest()
+        return bytes(sha256(key.translate(_OUTER) + inner).digest())
+
+
+_INNER = bytes(value ^ 0x36 for value in range(256))
+_OUTER = bytes(value ^ 0x5C for value in range(256))

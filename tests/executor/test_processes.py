@@ -1,0 +1,285 @@
+"""The executor's processes: what holds them, what ends them, and that they sleep."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from picloud.executor import protections
+from picloud.model import Outcome
+from tests.executor.conftest import (
+    PATIENCE_S,
+    Executor,
+    StartExecutor,
+    await_end,
+    children_of,
+    program,
+    request,
+    status_of,
+)
+
+REQUIRED = {"rlimits", "privileges", "capabilities", "parent-death", "no-new-privileges", "seccomp", "kill"}
+
+
+def family(executor: Executor) -> list[int]:
+    init, sandboxes = executor.init_and_sandboxes
+    return [executor.zygote, *([init] if init else []), *sandboxes]
+
+
+def test_a_waiting_sandbox_is_locked_down(executor: Executor) -> None:
+    for pid in executor.init_and_sandboxes[1]:
+        status = status_of(pid)
+        assert status["Name"] == "picloud-sandbox"
+        assert (status["Seccomp"], status["NoNewPrivs"]) == ("2", "1")
+        assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+        assert "0" not in status["Uid"].split() + status["Gid"].split()
+        assert status["Threads"] == "1"
+
+
+def test_the_zygote_and_its_init_hold_no_privileges(executor: Executor) -> None:
+    for pid in (executor.zygote, executor.init_and_sandboxes[0]):
+        status = status_of(pid)
+        assert (status["NoNewPrivs"], status["CapEff"], status["CapPrm"]) == ("1", "0" * 16, "0" * 16)
+        assert "0" not in status["Uid"].split()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="who is not dumpable shows its limits and descriptors to root only")
+def test_a_waiting_sandbox_has_three_descriptors_and_its_limits(executor: Executor) -> None:
+    pid = executor.init_and_sandboxes[1][0]
+    limits = Path(f"/proc/{pid}/limits").read_text()
+
+    assert sorted(os.listdir(f"/proc/{pid}/fd")) == ["3", "4"]
+    for name in ("Max processes", "Max file size", "Max core file size"):
+        line = next(line for line in limits.splitlines() if line.startswith(name))
+        assert line.split()[-3:-1] == ["0", "0"], line
+    namespaces = ("pid", "net", "ipc", "uts", "mnt", "cgroup")
+    shared = [ns for ns in namespaces if os.readlink(f"/proc/{pid}/ns/{ns}") == os.readlink(f"/proc/self/ns/{ns}")]
+    assert shared == []
+
+
+def test_the_report_says_that_every_required_layer_holds(executor: Executor) -> None:
+    found = protections.read(executor.settings.run_dir / "protections.json")
+
+    assert {item.name for item in found if item.required} == REQUIRED
+    assert protections.sufficient(found)
+    assert {item.name for item in found if item.active} >= REQUIRED | {"landlock", "pid-namespace"}
+
+
+def test_the_socket_is_for_us_alone(executor: Executor) -> None:
+    assert executor.settings.executor_socket.stat().st_mode & 0o777 == 0o600
+    assert executor.settings.run_dir.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_stop_leaves_no_process_and_no_file(executor: Executor) -> None:
+    everyone = family(executor)
+    executor.run("return 1")
+    everyone += family(executor)
+    executor.stop()
+
+    assert executor.process.returncode == 0
+    for pid in everyone:
+        await_end(pid)
+    assert sorted(os.listdir(executor.settings.run_dir)) == ["executor.lock"]
+
+
+def test_nothing_survives_a_killed_supervisor(executor: Executor) -> None:
+    everyone = family(executor)
+    executor.process.kill()
+
+    for pid in everyone:
+        await_end(pid)
+
+
+def test_the_next_request_after_a_killed_zygote_is_served_and_none_of_its_children_lives(executor: Executor) -> None:
+    everyone = family(executor)
+    os.kill(executor.zygote, signal.SIGKILL)
+
+    assert executor.run("return 'again'").outcome is Outcome.OK
+    for pid in everyone:
+        await_end(pid)
+
+
+def test_a_run_in_flight_is_lost_with_the_zygote(executor: Executor) -> None:
+    began = threading.Event()
+    runs = []
+
+    def run() -> None:
+        source = "log.info('began') while true do end"
+        runs.append(executor.client.run(program(source), request(), lambda _: began.set()))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert began.wait(PATIENCE_S)
+    os.kill(executor.zygote, signal.SIGKILL)
+    thread.join(PATIENCE_S)
+
+    assert runs[0].outcome is Outcome.EXECUTOR_LOST
+    assert runs[0].detail == "the executor died while the script ran"
+
+
+def test_under_load_a_killed_zygote_costs_only_the_runs_in_flight(executor: Executor) -> None:
+    outcomes: list[Outcome] = []
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            outcomes.append(executor.run("return 1").outcome)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    victims = []
+    for _ in range(3):
+        while not (below := children_of(executor.process.pid)) or executor.run("return 1").outcome is not Outcome.OK:
+            pass
+        victims += [*below, *children_of(below[0])]
+        os.kill(below[0], signal.SIGKILL)
+        await_end(below[0])
+    stop.set()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+
+    assert executor.run("return 1").outcome is Outcome.OK
+    assert set(outcomes) <= {Outcome.OK, Outcome.EXECUTOR_LOST}
+    assert outcomes.count(Outcome.EXECUTOR_LOST) <= 3 * 8
+    for pid in victims:
+        await_end(pid)
+
+
+def test_a_caller_that_hangs_up_ends_its_sandbox_at_once(executor: Executor) -> None:
+    from picloud.executor import client
+    from sandbox import protocol
+
+    before = set(executor.init_and_sandboxes[1])
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    line.connect(str(executor.settings.executor_socket))
+    payload = client._run_payload(program("while true do end", wall_ms=60_000), request())
+    for packet in protocol.frames(protocol.REQUEST, payload):
+        line.send(packet)
+    assert line.recv(100)[:1] == protocol.ACCEPTED
+    descriptors = {os.pidfd_open(pid): pid for pid in before}
+    line.close()
+
+    assert select.select(list(descriptors), [], [], PATIENCE_S)[0]
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def test_nothing_runs_while_nothing_happens(executor: Executor) -> None:
+    for _ in range(20):
+        executor.run("return 1")
+    everyone = [executor.process.pid, *family(executor)]
+
+    def switches() -> dict[int, tuple[str, str]]:
+        found = {}
+        for pid in everyone:
+            for task in os.listdir(f"/proc/{pid}/task"):
+                status = status_of(int(task))
+                found[int(task)] = (status["voluntary_ctxt_switches"], status["nonvoluntary_ctxt_switches"])
+        return found
+
+    settled = switches()
+    quiet = select.select([executor.process.stderr], [], [], 0.5)  # let the last refill end
+    settled = switches()
+    quiet = select.select([executor.process.stderr], [], [], 3.0)
+
+    assert quiet == ([], [], [])
+    assert switches() == settled
+    assert family(executor) == everyone[1:]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="who is not dumpable shows its descriptors to root only")
+def test_many_requests_leave_nothing_behind(start_executor: StartExecutor) -> None:
+    executor = start_executor(pool_spare=8, pool_max=32)
+    executor.run("return 1")
+    zygote = executor.zygote
+    before = len(os.listdir(f"/proc/{zygote}/fd"))
+    outcomes: list[Outcome] = []
+
+    def work() -> None:
+        for number in range(313):
+            bad = number % 50 == 49
+            run = executor.run("while true do end" if bad else "return 1", wall_ms=20 if bad else 10_000)
+            outcomes.append(Outcome.OK if bad and run.outcome is Outcome.TIMEOUT else run.outcome)
+
+    threads = [threading.Thread(target=work) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(outcomes) == 5_008
+    assert set(outcomes) == {Outcome.OK}
+    assert executor.zygote == zygote
+    while len(executor.init_and_sandboxes[1]) != 8 or len(os.listdir(f"/proc/{zygote}/fd")) != before:
+        assert executor.process.poll() is None  # the test's own limit of time ends this loop
+
+
+def test_a_second_executor_on_the_same_folder_says_so(start_executor: StartExecutor) -> None:
+    first = start_executor()
+    second = subprocess.run(
+        [sys.executable, "-P", "-m", "picloud.executor.supervisor"],
+        env={**first.settings.environment(), "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+
+    assert second.returncode == 1
+    assert "another executor serves in" in second.stderr
+    assert first.run("return 1").outcome is Outcome.OK
+
+
+def test_an_executor_that_may_not_be_an_ordinary_user_refuses_to_serve(start_executor: StartExecutor) -> None:
+    executor = start_executor(sandbox_user="no-such-user", ready=False)
+    said = executor.process.communicate(timeout=PATIENCE_S)[1]
+
+    if os.geteuid() == 0:
+        assert executor.process.returncode == 1
+        assert "PICLOUD_SANDBOX_USER='no-such-user': there is no such user" in said
+
+
+def test_a_required_layer_that_fails_ends_the_executor(start_executor: StartExecutor, tmp_path: Path) -> None:
+    """Here the seccomp filter allows everything, which its proof must notice."""
+    executor = start_executor(hostile=True, ready=False, broken="seccomp")
+    said = executor.process.communicate(timeout=PATIENCE_S)[1]
+
+    assert executor.process.returncode == 1
+    assert "refusing to run scripts unprotected (seccomp: a forbidden system call did not end the process)" in said
+
+
+def test_the_socket_of_systemd_is_taken_and_left(tmp_path: Path) -> None:
+    path = tmp_path / "given.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(path))
+        listener.listen(8)
+        boot = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ['LISTEN_PID'] = str(os.getpid()); "
+        boot += "os.execv(sys.executable, [sys.executable, '-P', '-m', 'picloud.executor.supervisor'])"
+        process = subprocess.Popen(
+            [sys.executable, "-c", boot, str(listener.fileno())],
+            env={"PICLOUD_DATA": str(tmp_path / "d"), "LISTEN_FDS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+            pass_fds=[listener.fileno()],
+            stderr=subprocess.PIPE,
+        )
+    from picloud.executor.client import SandboxClient
+
+    try:
+        assert SandboxClient(path, queue_ms=10_000).check({"main.lua": b"return 1"}) is None
+    finally:
+        process.terminate()
+        process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
+    assert path.exists()
+
+
+def test_the_probe_sees_what_the_executor_sees(executor: Executor) -> None:
+    found = protections.inspect()
+
+    assert found == protections.read(executor.settings.run_dir / "protections.json")

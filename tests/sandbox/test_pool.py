@@ -1,0 +1,121 @@
+"""The pool's decisions, without a process."""
+
+import random
+
+from sandbox.pool import Pool
+
+
+def waiting(spare: int, most: int, pids: range) -> Pool:
+    pool = Pool(spare, most)
+    for pid in pids:
+        pool.forked(pid)
+    return pool
+
+
+def test_a_quiet_pool_fills_up_to_spare() -> None:
+    pool = Pool(3, 10)
+    forks = 0
+    while pool.wants():
+        forks += 1
+        pool.forked(forks)
+
+    assert forks == 3
+
+
+def test_a_pool_never_has_more_than_most_alive() -> None:
+    assert not waiting(8, 4, range(4)).wants()
+    assert Pool(8, 4).spare == 4
+
+
+def test_while_one_runs_it_refills_only_below_half() -> None:
+    pool = waiting(4, 10, range(4))
+
+    pool.accepted(0, 20)
+    assert not pool.wants()
+    pool.accepted(1, 21)
+    assert not pool.wants()
+    pool.accepted(2, 22)
+    assert pool.wants()
+
+
+def test_it_refills_to_spare_once_nobody_runs() -> None:
+    pool = waiting(4, 10, range(4))
+    pool.accepted(0, 20)
+
+    assert pool.died(0) == 20
+    assert pool.wants()
+
+
+def test_who_hangs_up_is_killed_and_hears_no_last_words() -> None:
+    pool = waiting(1, 2, range(1))
+    pool.accepted(0, 20)
+
+    assert pool.hung_up(20) == 0
+    assert pool.alive == 1
+    assert pool.died(0) is None
+    assert pool.alive == 0
+
+
+def test_a_hang_up_on_a_number_that_is_not_known_kills_nobody() -> None:
+    assert waiting(1, 2, range(1)).hung_up(20) is None
+
+
+def test_a_number_used_again_belongs_to_its_new_owner() -> None:
+    pool = waiting(2, 4, range(2))
+    pool.accepted(0, 20)
+    assert pool.died(0) == 20
+    pool.accepted(1, 20)
+
+    assert pool.hung_up(20) == 1
+
+
+def test_an_acceptance_by_a_stranger_is_refused() -> None:
+    pool = waiting(1, 2, range(1))
+
+    assert not pool.accepted(7, 20)
+    assert pool.accepted(0, 20)
+    assert not pool.accepted(0, 21)
+    assert pool.busy == {0: 20}
+
+
+def test_children_that_never_accept_are_given_up() -> None:
+    pool = Pool(1, 2)
+    for pid in range(5):
+        assert not pool.failing
+        pool.forked(pid)
+        pool.died(pid)
+
+    assert pool.failing
+
+
+def test_one_acceptance_forgives_earlier_deaths() -> None:
+    pool = Pool(1, 2)
+    for pid in range(20):
+        pool.forked(pid)
+        if pid % 2:
+            pool.died(pid)
+        else:
+            pool.accepted(pid, pid)
+            pool.died(pid)
+
+    assert not pool.failing
+
+
+def test_any_sequence_of_events_keeps_the_books() -> None:
+    chance = random.Random(1)
+    pool, next_pid = Pool(4, 12), 0
+    for _ in range(20_000):
+        assert pool.alive <= 12
+        assert set(pool.by_connection.values()) == set(pool.busy)
+        assert not pool.idle & set(pool.busy)
+        match chance.randrange(4):
+            case 0 if pool.wants():
+                next_pid += 1
+                pool.forked(next_pid)
+            case 1 if pool.idle:
+                free = next(number for number in range(10, 99) if number not in pool.by_connection)
+                assert pool.accepted(min(pool.idle), free)
+            case 2 if pool.by_connection:
+                pool.hung_up(chance.choice(list(pool.by_connection)))
+            case 3 if pool.alive:
+                pool.died(chance.choice([*pool.idle, *pool.busy, *pool.doomed]))

@@ -1,0 +1,178 @@
+"""Starting, replacing and stopping workers. Limits are the stated ones; conditions are awaited."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.server.harness import Gate, Server, children_gone, read_answer, until
+
+REQUEST = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"
+STOP_S = 4.0  # `picloud up` waits that long
+
+
+def test_a_killed_worker_is_replaced_within_a_second_again_and_again(own_server: Server) -> None:
+    for _ in range(20):
+        before = own_server.workers()
+        os.kill(min(before), signal.SIGKILL)
+        assert until(lambda before=before: len(own_server.workers() - before) == 1) < 1  # type: ignore[misc]
+        assert own_server.get() == b"hello"
+    assert len(own_server.workers()) == 2
+    assert "SIGKILL" in own_server.log.read_text()
+
+
+def test_two_workers_killed_at_once_are_both_replaced(own_server: Server) -> None:
+    before = own_server.workers()
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: len(own_server.workers() - before) == 2)
+    assert own_server.get() == b"hello"
+
+
+def test_a_hang_up_replaces_the_workers_and_finishes_what_they_do(own_server: Server, gate: Gate) -> None:
+    before = own_server.workers()
+    with own_server.connect() as client:
+        client.sendall(REQUEST % gate.path.encode())
+        busy = gate.wait_for_one()
+        own_server.process.send_signal(signal.SIGHUP)
+        until(lambda: len(own_server.workers() - before) == 2 and own_server.workers() & before == {busy})
+        assert int(own_server.get("/pid")) not in before
+        os.kill(min(own_server.workers() - {busy}), signal.SIGKILL)  # who leaves does not keep others from coming
+        until(lambda: len(own_server.workers() - before) == 2)
+        gate.open()
+        response, body = read_answer(client)
+    assert (body, response.getheader("connection")) == (b"done", "close")
+    until(lambda: children_gone(before))
+    assert sorted(own_server.journal("stop")) == sorted(before)
+
+
+def test_hang_ups_in_a_row_lose_no_request(own_server: Server) -> None:
+    failures: list[object] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            try:
+                assert own_server.get() == b"hello"
+            except Exception as error:  # noqa: BLE001 - counted
+                failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(5):
+        before = own_server.workers()
+        own_server.process.send_signal(signal.SIGHUP)
+        until(lambda before=before: children_gone(before))  # type: ignore[misc]
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(own_server.workers()) == 2
+
+
+def test_one_worker_more_and_one_fewer(own_server: Server) -> None:
+    own_server.process.send_signal(signal.SIGTTIN)
+    until(lambda: len(own_server.workers()) == 3)
+    own_server.process.send_signal(signal.SIGTTOU)
+    until(lambda: len(own_server.workers()) == 2)
+    until(lambda: len(own_server.journal("stop")) == 1)
+
+
+def test_signals_that_come_together_are_all_handled(own_server: Server) -> None:
+    for _ in range(3):
+        for number in (signal.SIGTTIN, signal.SIGUSR1, signal.SIGTTIN, signal.SIGWINCH, signal.SIGUSR2):
+            own_server.process.send_signal(number)
+            time.sleep(0.001)  # equal signals that are pending are one
+    until(lambda: len(own_server.workers()) == 8)
+    assert own_server.get() == b"hello"
+
+
+def test_a_request_to_stop_finishes_what_is_under_way_and_flushes_once_a_worker(own_server: Server, gate: Gate) -> None:
+    workers = own_server.workers()
+    with own_server.connect() as client, own_server.connect() as idle:
+        idle.sendall(REQUEST % b"/hello")
+        assert read_answer(idle)[1] == b"hello"
+        client.sendall(REQUEST % gate.path.encode())
+        gate.wait_for_one()
+        own_server.process.send_signal(signal.SIGTERM)
+        assert idle.recv(1) == b""
+        gate.open()
+        assert read_answer(client)[1] == b"done"
+        assert own_server.wait() == 0
+    assert sorted(own_server.journal("stop")) == sorted(workers)
+
+
+def test_a_request_that_does_not_end_is_given_up_in_time_and_the_rest_is_still_flushed(own_server: Server) -> None:
+    workers = own_server.workers()
+    with own_server.connect() as client:
+        client.sendall(REQUEST % b"/sleep")
+        time.sleep(0.1)
+        started = time.monotonic()
+        assert own_server.stop() == 0
+    assert time.monotonic() - started < STOP_S
+    assert sorted(own_server.journal("stop")) == sorted(workers)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_an_urgent_request_to_stop_waits_for_nothing_but_the_flush(own_server: Server, gate: Gate, number: int) -> None:
+    workers = own_server.workers()
+    with own_server.connect() as client:
+        client.sendall(REQUEST % gate.path.encode())
+        gate.wait_for_one()
+        started = time.monotonic()
+        assert own_server.stop(number) == 0
+        assert time.monotonic() - started < STOP_S / 2
+    assert sorted(own_server.journal("stop")) == sorted(workers)
+
+
+def test_an_interrupt_from_the_terminal_reaches_all_at_once_and_stops_all(own_server: Server) -> None:
+    workers = own_server.workers()
+    os.killpg(own_server.process.pid, signal.SIGINT)
+    assert own_server.wait() == 0
+    assert sorted(own_server.journal("stop")) == sorted(workers)
+
+
+def test_when_the_arbiter_is_killed_its_workers_finish_and_leave(own_server: Server, gate: Gate) -> None:
+    workers = own_server.workers()
+    with own_server.connect() as client:
+        client.sendall(REQUEST % gate.path.encode())
+        gate.wait_for_one()
+        own_server.process.kill()
+        own_server.wait()
+        gate.open()
+        assert read_answer(client)[1] == b"done"
+    until(lambda: children_gone(workers))
+    assert sorted(own_server.journal("stop")) == sorted(workers)
+    with pytest.raises(ConnectionRefusedError):
+        own_server.connect()
+
+
+def test_a_worker_that_is_told_to_go_is_replaced(own_server: Server) -> None:
+    before = own_server.workers()
+    os.kill(min(before), signal.SIGTERM)
+    until(lambda: own_server.journal("stop") == [min(before)])
+    until(lambda: len(own_server.workers() - before) == 1)
+
+
+def test_a_signal_while_workers_are_starting_is_not_lost(tmp_path: Path) -> None:
+    for attempt in range(5):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        server = Server(folder)
+        with contextlib.suppress(TimeoutError):
+            threading.Timer(0.01 * attempt, lambda server=server: server.process.send_signal(signal.SIGTERM))
+        server.start()
+        assert server.stop() == 0
+        assert sorted(server.journal("stop")) == sorted(server.journal("start"))
+
+
+def test_a_service_that_cannot_start_ends_the_server(tmp_path: Path) -> None:
+    server = Server(tmp_path, TEST_FAIL_START="yes")
+    server.start(await_workers=False)
+    assert server.wait() == 3
+    assert "cannot start" in server.log.read_text()
