@@ -23,6 +23,7 @@ _LONGEST_SOCKET_NAME = "/.s.PGSQL.5432.lock"
 
 
 def _setting(default: Any, about: str, parse: Callable[[str], Any] | None = None) -> Any:
+    """A field of the table below; `about` is what the documentation says of it."""
     return field(default=default, metadata={"about": about, "parse": parse or type(default)})
 
 

@@ -26,7 +26,7 @@ class Collaborators:
     checks: dict[str, health.Check]
 
 
-def create_app(our: Collaborators) -> falcon.App:
+def create_app(our: Collaborators) -> falcon.App[falcon.Request, falcon.Response]:
     """The WSGI application; pure: it opens nothing."""
     app = falcon.App(middleware=[Authentication(our.tokens)])
     app.resp_options.default_media_type = None  # type: ignore[assignment] # a script's answer has the type it gave

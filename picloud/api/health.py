@@ -38,7 +38,8 @@ class Readyz:
 
         200 or 503: `{"status": "ready" | "unavailable", "checks": {NAME: "ok" | REASON}, "warnings": [TEXT]}`.
         """
-        results, warnings = {}, []
+        results: dict[str, str] = {}
+        warnings: list[str] = []
         for name, check in self._checks.items():
             try:
                 warnings += check()

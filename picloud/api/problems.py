@@ -6,6 +6,7 @@ Owns: names, statuses, titles and what to do. A traceback never gets past this m
 import logging
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 import falcon
 import msgspec
@@ -113,7 +114,7 @@ def of_server(status: int, detail: str) -> tuple[int, str, bytes]:
     return status, MEDIA_TYPE, document(row, status, detail)
 
 
-def install(app: falcon.App) -> None:
+def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
     """Answer every error of the app with a problem."""
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(falcon.HTTPError, _falcon_error)
@@ -121,9 +122,7 @@ def install(app: falcon.App) -> None:
     app.add_error_handler(InvocationFailed, _failed_invocation)
 
 
-def _send(
-    req: falcon.Request, resp: falcon.Response, row: Problem, detail: str, status: int = 0, **more: object
-) -> None:
+def _send(req: falcon.Request, resp: falcon.Response, row: Problem, detail: str, status: int = 0, **more: Any) -> None:
     status = status or row.status
     resp.status = status
     resp.content_type = MEDIA_TYPE
@@ -144,7 +143,7 @@ def _error(req: falcon.Request, resp: falcon.Response, error: errors.PicloudErro
     _send(req, resp, TABLE[name], str(error), **_more(error))
 
 
-def _more(error: errors.PicloudError) -> dict[str, object]:
+def _more(error: errors.PicloudError) -> dict[str, Any]:
     if isinstance(error, errors.InvalidSource):
         where = {"file": error.file, "line": error.line}
         return {**where, "errors": [{**where, "message": error.problem}]}

@@ -206,7 +206,7 @@ def find_wheel() -> tuple[Path, tuple[Path, ...]]:
     return package / "pginstall" / "bin", (libraries,) if libraries.exists() else ()
 
 
-def last_lines(text: str, count: int = 5) -> str:
+def last_lines(text: str, count: int = 8) -> str:
     """What a program said last, on one line."""
     return "; ".join(line.strip() for line in text.strip().splitlines()[-count:]) or "it said nothing"
 

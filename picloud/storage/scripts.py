@@ -9,6 +9,7 @@ from typing import Any
 
 from picloud.errors import NotFound
 from picloud.model import Limits, Program, Script, Settings, Version
+from picloud.storage.connection import Cursor
 from picloud.storage.pool import Pool
 
 CHANGES = "picloud_changes"  # the NOTIFY channel
@@ -58,9 +59,9 @@ class ScriptTable:
             if active and active[1] == sha256:
                 return int(active[0]), False
             cursor.execute(_NEXT_VERSION, (name,))
-            version = int(cursor.fetchone()[0])
+            version = int(_row(cursor)[0])
             cursor.execute(_PUT_SCRIPT, (name, version))
-            script_id = cursor.fetchone()[0]
+            script_id = _row(cursor)[0]
             size = sum(map(len, files.values()))
             cursor.execute(_PUT_VERSION, (script_id, version, sha256, size, created_by))
             for path, content in files.items():
@@ -138,13 +139,20 @@ class ScriptTable:
             _announce(cursor, name)
 
 
+def _row(cursor: Cursor) -> tuple[Any, ...]:
+    """Of a statement that always gives one."""
+    row = cursor.fetchone()
+    assert row
+    return row
+
+
 def _found(row: Any, name: str) -> Any:
     if row is None:
         raise NotFound(f"there is no script '{name}'")
     return row
 
 
-def _announce(cursor: Any, name: str) -> None:
+def _announce(cursor: Cursor, name: str) -> None:
     cursor.execute("SELECT pg_notify(%s, %s)", (CHANGES, name))
 
 

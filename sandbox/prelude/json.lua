@@ -10,7 +10,7 @@ local concat, sort = table.concat, table.sort
 local huge, integer_of, number_type = math.huge, math.tointeger, math.type
 local utf8_char, utf8_len, utf8_pattern = utf8.char, utf8.len, "^" .. utf8.charpattern
 local getmetatable, setmetatable = debug.getmetatable, debug.setmetatable
-local error, next, pcall, rawequal, rawget, rawlen, tonumber, tostring, type =
+local error, next, pcall, rawequal, rawget, rawlen, tonumber, type =
   error, next, pcall, rawequal, rawget, rawlen, tonumber, type
 local raise = fault.raise
 
