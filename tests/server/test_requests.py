@@ -228,10 +228,11 @@ def test_the_server_does_not_say_what_it_is_made_of(server: Server) -> None:
 def test_the_application_sees_the_target_as_it_was_sent_and_no_header_that_pretends(server: Server) -> None:
     request = (
         b"GET /environ/a%2Fb?c=%20d HTTP/1.1\r\n" + HOST + b"Connection: close\r\nX-Twice: 1\r\nX-Twice: 2\r\n"
+        b"Cookie: a=1\r\nCookie: b=2\r\n"
         b"SCRIPT_NAME: /environ\r\nPATH_INFO: /x\r\nX_Twice: 3\r\nX-Forwarded-Proto: https\r\n\r\n"
     )
     environ = json.loads(server.raw(request).split(b"\r\n\r\n", 1)[1])
     assert environ["RAW_URI"] == "/environ/a%2Fb?c=%20d"
     assert (environ["PATH_INFO"], environ["SCRIPT_NAME"]) == ("/environ/a/b", "")
-    assert (environ["QUERY_STRING"], environ["HTTP_X_TWICE"]) == ("c=%20d", "1,2")
+    assert (environ["QUERY_STRING"], environ["HTTP_X_TWICE"], environ["HTTP_COOKIE"]) == ("c=%20d", "1, 2", "a=1; b=2")
     assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"]) == ("127.0.0.1", "http")

@@ -32,7 +32,7 @@ def test_a_socket_that_was_passed_on_is_served_instead_of_the_address_and_outliv
         listener.listen()
         server = Server(tmp_path)
         script = "import os, sys; os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()));"
-        script += f"os.dup2({listener.fileno()}, 3); os.execl(sys.executable, 'python', '-m', 'tests.server.app')"
+        script += f"os.dup2({listener.fileno()}, 3); os.execl(sys.executable, sys.executable, '-m', 'tests.server.app')"
         server.start(sys.executable, "-c", script, descriptors=(listener.fileno(),))
         for _ in range(2):
             with socket.socket(family) as client:
