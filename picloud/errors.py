@@ -105,5 +105,9 @@ class DatabaseUnavailable(PlatformError):
     """The database cannot be reached."""
 
 
+class OutcomeUnknown(DatabaseUnavailable):
+    """The connection was lost during COMMIT: the transaction may have happened or not."""
+
+
 class ConfigurationError(PlatformError):
     """The configuration is not valid."""

@@ -79,7 +79,7 @@ class Child:
 
     def _warm_up(self) -> None:
         """Touch the pages that a run touches while nobody waits for it: copied here, not under the caller's clock."""
-        self.engine.compile([b"main.lua", b"return function(request) return request end"])
+        self.engine.warm_up()
         protocol.unpack(protocol.pack(b"", b""))
 
     def _serve(self) -> None:

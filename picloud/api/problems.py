@@ -86,6 +86,7 @@ _OF_ERROR: dict[type[errors.PicloudError], str] = {
     errors.ConcurrencyLimit: "concurrency-limit",
     errors.ExecutorLost: "executor-lost",
     errors.DatabaseUnavailable: "database-unavailable",
+    errors.OutcomeUnknown: "outcome-unknown",
 }
 
 _OF_STATUS = {

@@ -59,7 +59,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         self._queued = Room(self._queue_s)  # whole heads for which there is no thread; not polled
         self._in_flight = 0
         self._full_until = 0.0  # while every thread is busy: from here on connections are taken again, to be refused
-        self._stop_at = math.inf
+        self._stop_ats = [math.inf]  # only appended to: a signal's handler may run in the middle of anything
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -91,7 +91,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         deadlines = [room.next_deadline() for room in (self._idle, self._heads, self._closing, self._queued)]
         known = [deadline for deadline in deadlines if deadline is not None]
         if not self.alive:
-            known.append(self._stop_at)
+            known.extend(self._stop_ats)
         elif not self._accepting and self._full_until > time.monotonic():
             known.append(self._full_until)
         self.wait_for_and_dispatch_events(max(0.0, min(known) - time.monotonic()) if known else None)
@@ -101,7 +101,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         self.set_accept_enabled(False)
         for room in (self._idle, self._heads, self._closing):
             room.hurry(_STOP_LINGER_S, time.monotonic())
-        while self.nr_conns > 0 and time.monotonic() < self._stop_at:
+        while self.nr_conns > 0 and time.monotonic() < min(self._stop_ats):
             self._turn()
 
     def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ARG002 - a signal handler's signature
@@ -118,7 +118,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
 
     def _stop_within(self, seconds: float) -> None:
         self.alive = False
-        self._stop_at = min(self._stop_at, time.monotonic() + seconds)
+        self._stop_ats.append(time.monotonic() + seconds)
 
     def _signalled(self, descriptor: int) -> None:
         """A signal's byte: without it, one that lands just before the poll would wait for the next event."""

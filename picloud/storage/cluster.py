@@ -42,10 +42,11 @@ _CONFIG = {
     "max_logical_replication_workers": "0",
     "max_wal_senders": "0",
     "jit": "off",
-    # a log that stays small: what a statement did wrong is told to its client
+    # what is wrong, without the statement that it is wrong in: that may hold what scripts keep
     "log_destination": "stderr",
     "logging_collector": "off",
-    "log_min_messages": "log",
+    "log_min_messages": "warning",
+    "log_min_error_statement": "panic",
     "log_checkpoints": "off",
     "log_line_prefix": "%m [%p] ",
     "log_timezone": "UTC",

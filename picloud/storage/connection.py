@@ -19,7 +19,7 @@ from psycopg2.extensions import (
     parse_dsn,
 )
 
-from picloud.errors import ConfigurationError, DatabaseUnavailable, PlatformError
+from picloud.errors import ConfigurationError, DatabaseUnavailable, OutcomeUnknown, PlatformError
 
 Connection = connection
 Cursor = cursor
@@ -46,10 +46,6 @@ _SESSION = {
 }
 _TIMEOUTS = {"statement_timeout": 30_000, "lock_timeout": 10_000}  # ms; what the API can wait for
 _NO_TIMEOUTS = dict.fromkeys(_TIMEOUTS, 0)
-
-
-class OutcomeUnknown(DatabaseUnavailable):
-    """The connection was lost during COMMIT: the transaction may have happened or not."""
 
 
 class TransactionAborted(PlatformError):

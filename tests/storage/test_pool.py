@@ -8,8 +8,8 @@ from contextlib import closing, suppress
 import psycopg2
 import pytest
 
-from picloud.errors import ConfigurationError, DatabaseUnavailable, PlatformError
-from picloud.storage.connection import OutcomeUnknown, TransactionAborted, connect, reason, unique_violation
+from picloud.errors import ConfigurationError, DatabaseUnavailable, OutcomeUnknown, PlatformError
+from picloud.storage.connection import TransactionAborted, connect, reason, unique_violation
 from picloud.storage.embedded import EmbeddedPostgres
 from picloud.storage.pool import Pool, PoolClosed, PoolTimeout
 from tests.fixtures_postgres import execute
