@@ -4,41 +4,55 @@ PYTHON ?= python3
 VENV := .venv
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 PACKAGES := gcc libcap-dev python3-dev python3-venv
+TEST_PACKAGES := $(PACKAGES) curl libseccomp2
 BENCH_PACKAGES := wrk nginx-light fcgiwrap lua5.4 bubblewrap
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# $(call debian,PACKAGES): have apt install those that are missing, with sudo unless we are root
+debian = @for package in $(1); do \
+	  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q '^install ok' || missing="$$missing $$package"; \
+	done; \
+	[ -z "$$missing" ] || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; }
+
 .DEFAULT_GOAL := help
-.PHONY: help run test bench install-dependencies clean
+.PHONY: help run test lint pytest bench clean packages test-packages bench-packages
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-22s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
 
 run: $(VENV)/ready ## install what is missing, start PiCloud here and call a first script; Ctrl-C stops it
 	@exec $(VENV)/bin/picloud up --example config/examples/hello.lua
 
-test: $(VENV)/ready-to-test ## install what is missing; lint, types and all tests
+test: lint pytest ## install what is missing; lint, types and all tests
+
+lint: $(VENV)/ready-to-test ## ruff and mypy
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+
+pytest: $(VENV)/ready-to-test ## the tests alone; PYTEST_ARGS='-k router -x' narrows them
 	$(VENV)/bin/pytest $(PYTEST_ARGS)
 
-bench: $(VENV)/ready-to-test ## measure side by side with plain CGI; QUICK=1 for a short run
-	@missing=$$(dpkg-query -W -f='$${Status} $${Package}\n' $(BENCH_PACKAGES) 2>&1 | grep -v '^install ok' | wc -l); \
-	  [ "$$missing" = 0 ] || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends $(BENCH_PACKAGES); }
+bench: $(VENV)/ready-to-test | bench-packages ## measure side by side with plain CGI; QUICK=1 for a short run
 	$(VENV)/bin/python -m tests.bench
 
-install-dependencies: ## the Debian packages that building needs (apt, with sudo unless root)
-	@missing=$$(dpkg-query -W -f='$${Status} $${Package}\n' $(PACKAGES) 2>&1 | grep -v '^install ok' | wc -l); \
-	  [ "$$missing" = 0 ] || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends $(PACKAGES); }
+clean: ## remove what was built; var/, the data, stays
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-$(VENV)/ready: setup.cfg pyproject.toml config/constraints.txt | install-dependencies
+packages:
+	$(call debian,$(PACKAGES))
+
+test-packages:
+	$(call debian,$(TEST_PACKAGES))
+
+bench-packages:
+	$(call debian,$(BENCH_PACKAGES))
+
+$(VENV)/ready: setup.cfg pyproject.toml config/constraints.txt | packages
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install -q -c config/constraints.txt -e .
 	@touch $@
 
-$(VENV)/ready-to-test: $(VENV)/ready
+$(VENV)/ready-to-test: $(VENV)/ready | test-packages
 	$(VENV)/bin/pip install -q -c config/constraints.txt -e '.[test]'
 	@touch $@
-
-clean: ## remove what was built; var/, the data, stays
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

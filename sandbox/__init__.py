@@ -27,7 +27,7 @@ about its own answer, and it can stretch its CPU from the script's limit to the 
 It is a restricted process on a shared kernel, not a virtual machine.
 
 Modules: `protocol` (the messages) · `zygote` (forks and buries; `pool` decides, `init` is PID 1) · `lockdown` (what is
-given up, in which order and why; `probe` proves it) · `child` (one run; `limits`, `seccomp`) · `lua` and `prelude/` (what
-a script sees) · `options` (the command line). Standard library, lupa and python-prctl only, and little of it: each page
-that a module touches is copied in every fork.
+given up, in which order and why; `probe` proves it) · `child` (one run; `limits`, `seccomp`) · `lua`, `host` and
+`prelude/` (what a script sees) · `options` (the command line). Standard library, lupa and python-prctl only, and little
+of it: each page that a module touches is copied in every fork.
 """

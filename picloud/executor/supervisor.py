@@ -93,7 +93,7 @@ class Supervisor:
         for descriptor in (zygote.started.status, zygote.started.log):
             self._drain(descriptor)
         self.zygote = None
-        if zygote.exit_status == EXIT_UNPROTECTED:
+        if os.waitstatus_to_exitcode(zygote.exit_status or 0) == EXIT_UNPROTECTED:
             raise PlatformError(_unprotected(zygote.protections))
         log.error("the zygote ended (%s); starting another", _ending(zygote.exit_status or 0))
 
@@ -167,7 +167,7 @@ class Zygote:
         self.started = started
         self.protections: list[protections.Protection] = []
         self.unfinished: dict[int, bytes] = {}  # descriptor → the beginning of a line
-        self.exit_status: int | None = None  # as waitpid gives it
+        self.exit_status: int | None = None  # as waitpid gives it: a wait status, not an exit code
 
     def end(self) -> None:
         """Kill it and its sandboxes, and wait."""

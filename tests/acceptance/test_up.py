@@ -104,7 +104,7 @@ def test_a_killed_start_takes_all_with_it_and_the_next_one_works(fresh_data: Pat
         assert ours.call("GET", "/fn/kept").body == b"kept"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="other users can be taken by root only")
+@pytest.mark.root  # other users can be taken by root only
 def test_as_root_the_database_and_the_sandboxes_have_other_users(picloud: Running) -> None:
     users = {owner(pid) for pid, command in picloud.processes().items() if "postgres" in command}
     assert users

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,14 @@ def status_of(pid: int) -> dict[str, str]:
     return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
 
 
+def name_of(pid: int) -> str:
+    """What the kernel calls a process; empty if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def children_of(pid: int) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*/stat"):
@@ -77,7 +86,11 @@ class Executor:
 
     @property
     def zygote(self) -> int:
-        return children_of(self.process.pid)[0]
+        """Its pid, once there is one: the orphans of a dead one are the supervisor's children for a moment, too."""
+        until = time.monotonic() + PATIENCE_S
+        while not (found := [pid for pid in children_of(self.process.pid) if name_of(pid) == "picloud-zygote"]):
+            assert time.monotonic() < until
+        return found[0]
 
     @property
     def init_and_sandboxes(self) -> tuple[int, list[int]]:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_the_zygote_and_its_init_hold_no_privileges(executor: Executor) -> None:
         assert "0" not in status["Uid"].split()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="who is not dumpable shows its limits and descriptors to root only")
+@pytest.mark.root  # who is not dumpable shows its limits and descriptors to root only
 def test_a_waiting_sandbox_has_three_descriptors_and_its_limits(executor: Executor) -> None:
     pid = executor.init_and_sandboxes[1][0]
     limits = Path(f"/proc/{pid}/limits").read_text()
@@ -136,11 +137,10 @@ def test_under_load_a_killed_zygote_costs_only_the_runs_in_flight(executor: Exec
         thread.start()
     victims = []
     for _ in range(3):
-        while not (below := children_of(executor.process.pid)) or executor.run("return 1").outcome is not Outcome.OK:
-            pass
-        victims += [*below, *children_of(below[0])]
-        os.kill(below[0], signal.SIGKILL)
-        await_end(below[0])
+        zygote = executor.zygote
+        victims += [zygote, *children_of(zygote)]
+        os.kill(zygote, signal.SIGKILL)
+        await_end(zygote)
     stop.set()
     for thread in threads:
         thread.join(PATIENCE_S)
@@ -184,17 +184,15 @@ def test_nothing_runs_while_nothing_happens(executor: Executor) -> None:
                 found[int(task)] = (status["voluntary_ctxt_switches"], status["nonvoluntary_ctxt_switches"])
         return found
 
+    time.sleep(1)  # the last refill ends
     settled = switches()
-    quiet = select.select([executor.process.stderr], [], [], 0.5)  # let the last refill end
-    settled = switches()
-    quiet = select.select([executor.process.stderr], [], [], 3.0)
+    time.sleep(3)  # not in hope: the length of the measurement
 
-    assert quiet == ([], [], [])
     assert switches() == settled
     assert family(executor) == everyone[1:]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="who is not dumpable shows its descriptors to root only")
+@pytest.mark.root  # who is not dumpable shows its descriptors to root only
 def test_many_requests_leave_nothing_behind(start_executor: StartExecutor) -> None:
     executor = start_executor(pool_spare=8, pool_max=32)
     executor.run("return 1")
@@ -237,13 +235,13 @@ def test_a_second_executor_on_the_same_folder_says_so(start_executor: StartExecu
     assert first.run("return 1").outcome is Outcome.OK
 
 
+@pytest.mark.root
 def test_an_executor_that_may_not_be_an_ordinary_user_refuses_to_serve(start_executor: StartExecutor) -> None:
     executor = start_executor(sandbox_user="no-such-user", ready=False)
     said = executor.process.communicate(timeout=PATIENCE_S)[1]
 
-    if os.geteuid() == 0:
-        assert executor.process.returncode == 1
-        assert "PICLOUD_SANDBOX_USER='no-such-user': there is no such user" in said
+    assert executor.process.returncode == 1
+    assert "PICLOUD_SANDBOX_USER='no-such-user': there is no such user" in said
 
 
 def test_a_required_layer_that_fails_ends_the_executor(start_executor: StartExecutor, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def told(attempt):
     return "allowed"
 """
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up being root")
+as_root = pytest.mark.root  # only root can give up being root
 
 
 def outcome(body: str) -> str:

@@ -23,8 +23,8 @@ from tests.fixtures_postgres import BINARIES, execute
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 60
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
-as_user = pytest.mark.skipif(os.geteuid() == 0, reason="root changes its user")
+as_root = pytest.mark.root  # only root can be another user
+as_user = pytest.mark.ordinary_user  # root changes its user
 
 HOLDER = """
 import os, signal, sys
