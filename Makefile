@@ -50,9 +50,9 @@ bench-packages:
 
 $(VENV)/ready: setup.cfg pyproject.toml config/constraints.txt | packages
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install -q -c config/constraints.txt -e .
+	$(VENV)/bin/pip install -q --use-pep517 -c config/constraints.txt -e .
 	@touch $@
 
 $(VENV)/ready-to-test: $(VENV)/ready | test-packages
-	$(VENV)/bin/pip install -q -c config/constraints.txt -e '.[test]'
+	$(VENV)/bin/pip install -q --use-pep517 -c config/constraints.txt -e '.[test]'
 	@touch $@

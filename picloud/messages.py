@@ -71,6 +71,15 @@ def number_parameter(req: falcon.Request, name: str, default: int, least: int, m
     return int(text)
 
 
+def text_parameter(req: falcon.Request, name: str) -> str:
+    """A text in the query, "" if it is not there; InvalidRequest for control characters: nothing here has any."""
+    text = req.get_param(name) or ""
+    if not text.isprintable():
+        message = "must not have control characters"
+        raise InvalidRequest(f"?{name}=: {message}", [{"field": name, "message": message}])
+    return text
+
+
 def path_number(text: str, what: str) -> int:
     """A whole number in the path; what is not one does not exist."""
     if not (text.isascii() and text.isdigit() and len(text) < 10):

@@ -4,6 +4,7 @@ Owns: the words of the platform as types. Knows nothing of how they are stored, 
 """
 
 import enum
+import re
 import secrets
 import time
 import uuid
@@ -11,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+SCRIPT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 HeaderList = tuple[tuple[str, str], ...]
 """Header fields in order: (name, value), repeats allowed, text as latin-1 carries it."""
@@ -202,6 +205,11 @@ class Version:
     bytes: int
     created_at: datetime
     created_by: str  # the token's name
+
+
+def is_script_name(text: str) -> bool:
+    """Whether a script may have this name."""
+    return SCRIPT_NAME.fullmatch(text) is not None
 
 
 def new_id() -> str:

@@ -7,6 +7,7 @@ A script's own settings are `picloud.model.Settings`; these are the server's.
 import dataclasses
 import difflib
 import hashlib
+import ipaddress
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -27,11 +28,20 @@ def _setting(default: Any, about: str, parse: Callable[[str], Any] | None = None
     return field(default=default, metadata={"about": about, "parse": parse or type(default)})
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError("must be 1 or more")
-    return value
+def _count(most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
+            raise ValueError(f"must be a whole number from 1 to {most}")
+        return int(text)
+
+    return parse
+
+
+def _proxies(text: str) -> str:
+    for word in text.split(","):
+        if word.strip() not in ("", "unix"):
+            ipaddress.ip_network(word.strip(), strict=False)  # its ValueError says what is wrong
+    return text
 
 
 def _bind(text: str) -> str:
@@ -55,17 +65,19 @@ class ServerSettings:
     config: str = _setting("", "path of a picloud.toml; empty: none", str)
     bind: str = _setting("127.0.0.1:8080", "`host:port` or `unix:PATH` that HTTP listens on", _bind)
     database_url: str = _setting("", "a PostgreSQL of your own; empty: an embedded one under `data`", str)
-    workers: int = _setting(2, "HTTP worker processes", _positive)
-    threads: int = _setting(64, "threads of each worker", _positive)
-    pool_spare: int = _setting(8, "sandboxes that wait for work", _positive)
-    pool_max: int = _setting(32, "sandboxes alive at once", _positive)
-    queue_length: int = _setting(64, "invocations of the node that may wait for a sandbox", _positive)
-    queue_ms: int = _setting(1000, "how long one waits before it is refused, in ms", _positive)
+    workers: int = _setting(2, "HTTP worker processes", _count(16))
+    threads: int = _setting(64, "threads of each worker", _count(1024))
+    pool_spare: int = _setting(8, "sandboxes that wait for work", _count(1024))
+    pool_max: int = _setting(32, "sandboxes alive at once", _count(4096))
+    queue_length: int = _setting(64, "invocations of the node that may wait for a sandbox", _count(100_000))
+    queue_ms: int = _setting(1000, "how long one waits before it is refused, in ms", _count(60_000))
     trusted_proxies: str = _setting(
-        "unix", "whose `X-Forwarded-*` to believe: `unix` (peers on a unix socket) and addresses, comma-separated", str
+        "unix",
+        "whose `X-Forwarded-*` to believe: `unix` (peers on a unix socket) and addresses, comma-separated",
+        _proxies,
     )
-    retention_days: int = _setting(14, "days that invocations and logs are kept", _positive)
-    retention_rows: int = _setting(200_000, "invocations that are kept at most", _positive)
+    retention_days: int = _setting(14, "days that invocations and logs are kept", _count(36_500))
+    retention_rows: int = _setting(200_000, "invocations that are kept at most", _count(100_000_000))
     sandbox_user: str = _setting(
         "", "user of the sandboxes when started as root; empty: `picloud-sandbox`, else 65281", str
     )
@@ -110,16 +122,25 @@ def load(environ: Mapping[str, str] | None = None) -> ServerSettings:
         from_env.pop(client_side, None)
     path = from_env.get("config", ("", ""))[1]
     raw = {**_from_file(path), **from_env}
-    return ServerSettings(**{name: _parsed(name, origin, text) for name, (origin, text) in raw.items()})
+    settings = ServerSettings(**{name: _parsed(name, origin, text) for name, (origin, text) in raw.items()})
+    if settings.pool_spare > settings.pool_max:
+        raise ConfigurationError(f"pool_spare={settings.pool_spare} is more than pool_max={settings.pool_max}")
+    return settings
 
 
 def _from_file(path: str) -> dict[str, tuple[str, str]]:
     if not path:
         return {}
     try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8")).get("server", {})
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"PICLOUD_CONFIG={path}: {error.strerror}") from error
+    except ValueError as error:  # no UTF-8, or no TOML
         raise ConfigurationError(f"{path}: {error}") from error
+    table = document.get("server", {})
+    stray = [name for name, value in document.items() if not isinstance(value, dict | list)]
+    if stray or not isinstance(table, dict):
+        raise ConfigurationError(f"{path}: {', '.join(stray) or 'server'}: settings stand below the line [server]")
     return {name: (f"{path}: server.{name}", str(value)) for name, value in table.items()}
 
 

@@ -1,5 +1,6 @@
 """The operator's settings: environment over file over default, and what is wrong is named."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,16 +27,28 @@ def test_the_environment_beats_the_file(tmp_path: Path) -> None:
     [
         ({"PICLOUD_WORKER": "1"}, "PICLOUD_WORKER is not a setting; did you mean PICLOUD_WORKERS?"),
         ({"PICLOUD_WORKERS": "two"}, "PICLOUD_WORKERS='two': "),
-        ({"PICLOUD_WORKERS": "0"}, "PICLOUD_WORKERS='0': must be 1 or more"),
+        ({"PICLOUD_WORKERS": "0"}, "PICLOUD_WORKERS='0': must be a whole number from 1 to 16"),
         ({"PICLOUD_BIND": "8080"}, "PICLOUD_BIND='8080': must be HOST:PORT or unix:PATH"),
         ({"PICLOUD_BIND": "localhost:99999"}, "must be HOST:PORT"),
-        ({"PICLOUD_CONFIG": "/nowhere.toml"}, "/nowhere.toml: "),
+        ({"PICLOUD_WORKERS": "1.5"}, "must be a whole number"),
+        ({"PICLOUD_RETENTION_DAYS": "9" * 30}, "must be a whole number"),
+        ({"PICLOUD_POOL_MAX": "1"}, "pool_spare=8 is more than pool_max=1"),
+        ({"PICLOUD_TRUSTED_PROXIES": "bogus"}, "PICLOUD_TRUSTED_PROXIES='bogus': "),
+        ({"PICLOUD_CONFIG": "/nowhere.toml"}, "PICLOUD_CONFIG=/nowhere.toml: No such file"),
     ],
 )
 def test_what_is_wrong_is_named_with_where_it_stands(environ: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(environ)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [b"bind = '127.0.0.1:1'", b"server = 5", b"\xff", b"[server"])
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: bytes) -> None:
+    file = tmp_path / "picloud.toml"
+    file.write_bytes(text)
+    with pytest.raises(ConfigurationError, match=re.escape(str(file))):
+        load({"PICLOUD_CONFIG": str(file)})
 
 
 def test_a_wrong_key_in_the_file_is_named_with_its_file(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The route table, on one screen."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import falcon
 
@@ -33,19 +34,25 @@ def create_app(our: Collaborators) -> falcon.App[falcon.Request, falcon.Response
     problems.install(app)
 
     app.add_sink(our.ingress, PREFIX)
-    app.add_route("/", health.Front())
-    app.add_route("/healthz", health.Healthz())
-    app.add_route("/readyz", health.Readyz(our.checks))
-    app.add_route("/problems/{name}", health.ProblemPage())
+
+    def route(path: str, resource: Any) -> None:
+        if hasattr(resource, "on_get"):
+            resource.on_head = resource.on_get  # Falcon leaves out the body
+        app.add_route(path, resource)
+
+    route("/", health.Front())
+    route("/healthz", health.Healthz())
+    route("/readyz", health.Readyz(our.checks))
+    route("/problems/{name}", health.ProblemPage())
 
     api = "/api/v1"
-    app.add_route(f"{api}/scripts", manager.ScriptsResource(our.scripts))
-    app.add_route(f"{api}/scripts/{{name}}", manager.ScriptResource(our.scripts))
-    app.add_route(f"{api}/scripts/{{name}}/active", manager.ActiveResource(our.scripts))
-    app.add_route(f"{api}/scripts/{{name}}/versions", manager.VersionsResource(our.versions))
-    app.add_route(f"{api}/scripts/{{name}}/versions/{{number}}", manager.VersionResource(our.versions))
-    app.add_route(f"{api}/scripts/{{name}}/invoke", orchestrator.InvokeResource(our.dispatcher))
-    app.add_route(f"{api}/invocations", orchestrator.InvocationsResource(our.records))
-    app.add_route(f"{api}/invocations/{{identifier}}", orchestrator.InvocationResource(our.records))
-    app.add_route(f"{api}/logs", orchestrator.LogsResource(our.records))
+    route(f"{api}/scripts", manager.ScriptsResource(our.scripts))
+    route(f"{api}/scripts/{{name}}", manager.ScriptResource(our.scripts))
+    route(f"{api}/scripts/{{name}}/active", manager.ActiveResource(our.scripts))
+    route(f"{api}/scripts/{{name}}/versions", manager.VersionsResource(our.versions))
+    route(f"{api}/scripts/{{name}}/versions/{{number}}", manager.VersionResource(our.versions))
+    route(f"{api}/scripts/{{name}}/invoke", orchestrator.InvokeResource(our.dispatcher))
+    route(f"{api}/invocations", orchestrator.InvocationsResource(our.records))
+    route(f"{api}/invocations/{{identifier}}", orchestrator.InvocationResource(our.records))
+    route(f"{api}/logs", orchestrator.LogsResource(our.records))
     return app

@@ -5,7 +5,7 @@ from typing import Protocol
 import falcon
 
 from picloud.auth import Principal, bearer
-from picloud.errors import Unauthorized
+from picloud.errors import NotFound, Unauthorized
 
 GUARDED = "/api/"
 
@@ -27,6 +27,8 @@ class Authentication:
         """Unauthorized without a token that is known."""
         if not req.path.startswith(GUARDED):
             return
+        if not req.path.isprintable():
+            raise NotFound
         principal = self._tokens.find(bearer(req.auth))
         if principal is None:
             raise Unauthorized("the token is not known here: it was mistyped, replaced or revoked")

@@ -35,11 +35,9 @@ _ROWS = (
     Problem(
         "script-error", 500, "The script raised an error", "Read the message and the script's log; fix the script."
     ),
-    Problem(
-        "timeout", 504, "The script took too long", "Its wall clock limit passed. Do less, or raise limits.wall_ms."
-    ),
-    Problem("cpu-limit", 504, "The script computed too long", "Its CPU limit passed. Do less, or raise limits.cpu_ms."),
-    Problem("memory-limit", 500, "The script ran out of memory", "Hold less at once, or raise limits.memory_bytes."),
+    Problem("timeout", 504, "The script took too long", "Its wall clock limit, wall_ms, passed. Do less at once."),
+    Problem("cpu-limit", 504, "The script computed too long", "Its CPU limit, cpu_ms, passed. Do less at once."),
+    Problem("memory-limit", 500, "The script ran out of memory", "It may hold memory_bytes. Hold less at once."),
     Problem(
         "sandbox-violation", 500, "The sandbox process tried what is forbidden", "It was killed. Please report it."
     ),
@@ -49,10 +47,14 @@ _ROWS = (
     Problem("executor-lost", 503, "The executor went away", "It is being started again: try again.", 1),
     Problem("overloaded", 503, "The server is full", "Try again; if it stays so, raise pool_max or the machine.", 1),
     Problem(
-        "concurrency-limit", 429, "The script runs too often at once", "Try again, or raise limits.concurrency.", 1
+        "concurrency-limit",
+        429,
+        "The script runs too often at once",
+        "It already runs concurrency times. Try again.",
+        1,
     ),
     Problem("bad-response", 502, "The script's answer is not valid HTTP", "The detail says what is wrong with it."),
-    Problem("body-too-large", 413, "The body is too large", "Send less, or raise limits.request_bytes."),
+    Problem("body-too-large", 413, "The body is too large", "Send less, or in pieces."),
     Problem("not-found", 404, "There is nothing here", "Look at the name; 'picloud ls' lists the scripts."),
     Problem("method-not-allowed", 405, "The method is not allowed here", "The Allow header lists those that are."),
     Problem("unsupported-media-type", 415, "This content type is not taken", "The detail lists those that are."),
@@ -173,5 +175,5 @@ def _row_of(status: int) -> Problem:
 
 
 def _unexpected(req: falcon.Request, resp: falcon.Response, error: BaseException, _params: object) -> None:
-    _log.error("%s %s failed", req.method, req.path, exc_info=error)
+    _log.error("%s %r failed", req.method, req.path, exc_info=error)
     _send(req, resp, TABLE["internal-error"], "the server's log holds the details")

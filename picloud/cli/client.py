@@ -11,7 +11,7 @@ import urllib3
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
-from picloud.errors import PicloudError
+from picloud.errors import ConfigurationError, PicloudError
 from picloud.settings import ServerSettings, load
 
 _TIMEOUT_S = 60.0
@@ -71,6 +71,8 @@ def connect() -> Client:
     """The PiCloud that the environment names, else the one that runs from these settings."""
     settings = load()
     url = os.environ.get("PICLOUD_URL") or default_url(settings)
+    if not url.startswith(("http://", "https://", "unix:")):
+        raise ConfigurationError(f"PICLOUD_URL={url}: must be http://HOST:PORT, https://HOST or unix:PATH")
     return Client(url, os.environ.get("PICLOUD_TOKEN") or _local_token(settings))
 
 

@@ -5,6 +5,7 @@ So each part has its own session, and `up` alone tells it to stop. If `up` is ki
 """
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -150,6 +151,8 @@ def _listen_on_address(bind: str) -> socket.socket:
 def _listen_on_path(path: Path) -> socket.socket:
     if path.is_socket() and not _answers(path):
         path.unlink()  # its server was killed
+    elif path.exists() and not path.is_socket():
+        raise FileExistsError(errno.EEXIST, "there is something that is no socket")
     listener = socket.socket(socket.AF_UNIX)
     try:
         listener.bind(str(path))

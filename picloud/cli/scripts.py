@@ -7,10 +7,11 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
-from picloud.cli.client import ApiError, Client, connect
+from picloud.cli.client import ApiError, Client, connect, describe
 from picloud.cli.output import as_json, show_json, show_rows
 from picloud.errors import PicloudError
 
@@ -25,7 +26,7 @@ def deploy(path: Path, name: str | None) -> None:
     """Upload a Lua file as the new active version of a script."""
     client = connect()
     name = name or _name_of(path)
-    done = client.call("PUT", f"{_API}/scripts/{name}", path.read_bytes(), {"content-type": "text/x-lua"})
+    done = client.call("PUT", _path(name), path.read_bytes(), {"content-type": "text/x-lua"})
     click.echo(f"{name} version {done['version']} is live")
     click.echo(f"  {curl_line(client.url, done['url'])}")
 
@@ -33,11 +34,13 @@ def deploy(path: Path, name: str | None) -> None:
 @click.command()
 @click.argument("name")
 @click.option("--data", default="", help="The request's body; '@FILE' reads it from a file, '@-' from standard input.")
-@click.option("--content-type", default="application/json", show_default=True)
+@click.option("--content-type", default="application/json", show_default=True, callback=lambda *it: _printable(it[-1]))
 def invoke(name: str, data: str, content_type: str) -> None:
     """Run a script once: its answer to stdout, its log to stderr. Exit 1 if the answer's status is 400 or more."""
     client = connect()
-    answer = client.send("POST", f"{_API}/scripts/{name}/invoke", _body(data), {"content-type": content_type})
+    answer = client.send("POST", _path(name) + "/invoke", _body(data), {"content-type": content_type})
+    if answer.status >= 400 and "picloud-invocation" not in answer.headers:  # it did not run
+        raise ApiError(describe(answer))
     sys.stdout.buffer.write(answer.data)
     if answer.data and not answer.data.endswith(b"\n") and sys.stdout.isatty():
         click.echo()
@@ -51,11 +54,16 @@ def invoke(name: str, data: str, content_type: str) -> None:
 
 @click.command()
 @click.argument("name", required=False, default="")
-@click.option("-n", "--lines", default=100, show_default=True, help="How many lines, the newest.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(min=1), default=100, show_default=True, help="How many lines, the newest."
+)
 @as_json
 def logs(name: str, lines: int, as_json: bool) -> None:
     """Show what scripts wrote, oldest first."""
-    found = list(connect().items(f"{_API}/logs?script={name}", lines))[::-1]
+    client = connect()
+    found = sorted(client.items(f"{_API}/logs?script={quote(name)}", lines), key=lambda line: str(line["at"]))
+    if name and not found:
+        client.call("GET", _path(name))  # says so if there is no such script
     if as_json:
         show_json(found)
     else:
@@ -76,8 +84,8 @@ def ls(as_json: bool) -> None:
 def show(name: str, as_json: bool) -> None:
     """Show a script: its active version, settings and latest invocations."""
     client = connect()
-    script = client.call("GET", f"{_API}/scripts/{name}")
-    script["invocations"] = list(client.items(f"{_API}/invocations?script={name}", 5))
+    script = client.call("GET", _path(name))
+    script["invocations"] = list(client.items(f"{_API}/invocations?script={quote(name)}", 5))
     if as_json:
         show_json(script)
         return
@@ -98,17 +106,17 @@ def show(name: str, as_json: bool) -> None:
 def versions(name: str, as_json: bool) -> None:
     """List a script's versions, newest first."""
     columns = ("version", "sha256", "bytes", "created_at", "created_by")
-    show_rows(connect().items(f"{_API}/scripts/{name}/versions"), columns, as_json)
+    show_rows(connect().items(_path(name) + "/versions"), columns, as_json)
 
 
 @click.command()
 @click.argument("name")
-@click.argument("version", type=int, required=False)
+@click.argument("version", type=click.IntRange(min=1), required=False)
 def rollback(name: str, version: int | None) -> None:
     """Make an older version the active one; without a number, the one before the active."""
     client = connect()
     wanted = version or _version_before(client, name)
-    client.call("PUT", f"{_API}/scripts/{name}/active", json.dumps({"version": wanted}).encode())
+    client.call("PUT", _path(name) + "/active", json.dumps({"version": wanted}).encode())
     click.echo(f"{name} version {wanted} is live")
 
 
@@ -119,7 +127,7 @@ def rm(name: str, yes: bool) -> None:
     """Delete a script with its versions and settings; its invocations stay."""
     if not yes:
         click.confirm(f"Delete '{name}' with all its versions?", abort=True)
-    connect().call("DELETE", f"{_API}/scripts/{name}")
+    connect().call("DELETE", _path(name))
     click.echo(f"{name} is deleted")
 
 
@@ -133,6 +141,10 @@ def curl_line(url: str, path: str) -> str:
     return f"curl {url}{path}"
 
 
+def _path(name: str) -> str:
+    return f"{_API}/scripts/{quote(name, safe='')}"
+
+
 def _name_of(path: Path) -> str:
     name = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:63]
     if not name:
@@ -140,15 +152,26 @@ def _name_of(path: Path) -> str:
     return name
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise click.BadParameter("must not have control characters")
+    return text
+
+
 def _body(data: str) -> bytes:
     if data == "@-":
         return sys.stdin.buffer.read()
-    return Path(data[1:]).read_bytes() if data.startswith("@") else data.encode()
+    if not data.startswith("@"):
+        return data.encode()
+    try:
+        return Path(data[1:]).read_bytes()
+    except OSError as error:
+        raise click.BadParameter(f"{data[1:]}: {error.strerror}", param_hint="--data") from error
 
 
 def _version_before(client: Client, name: str) -> int:
-    active = client.call("GET", f"{_API}/scripts/{name}")["active_version"]
-    older = [it["version"] for it in client.items(f"{_API}/scripts/{name}/versions") if it["version"] < active]
+    active = client.call("GET", _path(name))["active_version"]
+    older = [it["version"] for it in client.items(_path(name) + "/versions") if it["version"] < active]
     if not older:
         raise PicloudError(f"'{name}' has no version before {active}")
     return int(older[0])
@@ -167,4 +190,10 @@ def _logs_of(client: Client, invocation: str) -> list[dict[str, Any]]:
 
 def _log_text(line: dict[str, Any]) -> str:
     fields = json.dumps(line["fields"], ensure_ascii=False) if line["fields"] else ""
-    return f"{line['at']} {line['script']} {line['level']:5} {line['message']} {fields}".rstrip()
+    return f"{line['at']} {line['script']} {line['level']:5} {_harmless(line['message'])} {fields}".rstrip()
+
+
+def _harmless(message: str) -> str:
+    """No control character of a script reaches a terminal; a message's own lines are set in."""
+    lines = ("".join(one if one.isprintable() else repr(one)[1:-1] for one in line) for line in message.split("\n"))
+    return "\n    ".join(lines)

@@ -172,8 +172,7 @@ def _greet(settings: ServerSettings, example: Path | None) -> None:
     click.echo(f"PiCloud {__version__} is up.")
     if example:
         _show_example(client, example)
-    click.echo(f"  API      {client.url}/api/v1")
-    click.echo(f"  health   {client.url}/readyz")
+    click.echo(f"  health   {curl_line(client.url, '/readyz')}")
     click.echo(f"  token    {settings.admin_token_file}")
     click.echo(f"  data     {settings.data}")
     click.echo("Ctrl-C stops it.")

@@ -18,6 +18,7 @@ from picloud.messages import (
     require,
     send_json,
     send_page,
+    text_parameter,
 )
 from picloud.model import Script, Version
 
@@ -38,12 +39,12 @@ class ScriptsResource:
         """
         require(req, Scope.READ)
         limit = page_limit(req)
-        found = self._scripts.page(limit, req.get_param("after") or "")
+        found = self._scripts.page(limit, text_parameter(req, "after"))
         send_page(resp, found, limit, script_shape, lambda script: script.name)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Upload to the script that `?name=` names; as PUT `/api/v1/scripts/NAME`."""
-        name = req.get_param("name")
+        name = text_parameter(req, "name")
         if not name:
             raise InvalidRequest(
                 "?name= is missing: POST /api/v1/scripts?name=NAME", [{"field": "name", "message": "missing"}]

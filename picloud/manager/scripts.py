@@ -4,18 +4,15 @@ Owns: the rules of names and sources. Knows nothing of HTTP, of PostgreSQL, or o
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from picloud.errors import BodyTooLarge, InvalidRequest, InvalidSource, NotFound
-from picloud.model import Script, SyntaxProblem, Version
+from picloud.model import SCRIPT_NAME, Script, SyntaxProblem, Version, is_script_name
 
 SOURCE_BYTES_MAX = 1024 * 1024
 ENTRY = "main.lua"
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 class ScriptRepository(Protocol):
@@ -120,8 +117,8 @@ class Versions:
 
 def check_name(name: str) -> None:
     """InvalidRequest unless a script may have this name."""
-    if not _NAME.fullmatch(name):
+    if not is_script_name(name):
         raise InvalidRequest(
-            f"'{name}' cannot be a script's name: lower-case letters, digits and '-', at most 63, no '-' first",
-            [{"field": "name", "message": f"must match {_NAME.pattern}"}],
+            f"{name!r} cannot be a script's name: lower-case letters, digits and '-', at most 63, no '-' first",
+            [{"field": "name", "message": f"must match {SCRIPT_NAME.pattern}"}],
         )

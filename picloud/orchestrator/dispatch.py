@@ -83,8 +83,8 @@ class Dispatcher:
             program = self._resolver.resolve(script)
             request = source.read(invocation_id, program.settings.limits.request_bytes)
             run = self._run(program, request, lines.append)
-        if run.traceback:
-            lines.append(LogLine(datetime.now(UTC), Level.ERROR, run.traceback, ""))
+        if run.outcome is not Outcome.OK:
+            lines.append(_failure_line(run))
         total_ms = (time.monotonic() - started) * 1000
         self._records.add(Record(self._invocation(program, request, run, started_at), tuple(lines)))
         return Finished(invocation_id, run, total_ms, tuple(lines), program.settings.expose_errors)
@@ -111,3 +111,9 @@ class Dispatcher:
             memory_bytes=run.memory_bytes,
             error=run.detail,
         )
+
+
+def _failure_line(run: Run) -> LogLine:
+    """Why a run gave no answer, in the script's own log. What its caller did wrong is no error of the script."""
+    level = Level.WARN if run.outcome is Outcome.INVALID_REQUEST else Level.ERROR
+    return LogLine(datetime.now(UTC), level, f"{run.outcome}: {run.detail}\n{run.traceback}".rstrip(), "")

@@ -98,14 +98,14 @@ class Recorder:
             self._database_away(error)
             return
         except Exception:  # noqa: BLE001 - one bad record must not end the thread that writes all others
-            _log.exception("%d records could not be written and are lost", len(batch))
+            _log.exception("records that could not be written, and are lost: %d", len(batch))
         self._forget(batch)
         self._keep_small(len(batch))
 
     def _database_away(self, error: DatabaseUnavailable) -> None:
         with self._changed:
             if self._stopping:
-                _log.error("%d records are lost at stop: %s", len(self._buffer), error)
+                _log.error("records lost at stop, as the database is away: %d (%s)", len(self._buffer), error)
                 self._buffer.clear()
             else:
                 self._changed.wait_for(lambda: self._stopping, timeout=_RETRY_S)
@@ -118,7 +118,7 @@ class Recorder:
                     self._buffer_bytes -= _weight(record)
             dropped, self._dropped = self._dropped, 0
         if dropped:
-            _log.error("%d records were dropped while the database was away", dropped)
+            _log.error("records dropped while the database was away: %d", dropped)
 
     def _keep_small(self, written: int) -> None:
         self._since_housekeeping += written

@@ -8,7 +8,7 @@ import falcon
 
 from picloud.auth import Scope
 from picloud.errors import InvalidRequest, NotFound
-from picloud.messages import number_parameter, page_limit, read_body, require, send_json, send_page
+from picloud.messages import number_parameter, page_limit, read_body, require, send_json, send_page, text_parameter
 from picloud.model import Invocation, Request, StoredLine, Trigger, new_id
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.response import send
@@ -50,7 +50,7 @@ class InvocationsResource:
         require(req, Scope.READ)
         limit = page_limit(req)
         after = _uuid(req, "after")
-        found = self._records.page(req.get_param("script") or "", limit, after)
+        found = self._records.page(text_parameter(req, "script"), limit, after)
         send_page(resp, found, limit, asdict, lambda invocation: invocation.id)
 
 
@@ -84,7 +84,7 @@ class LogsResource:
         require(req, Scope.READ)
         limit = page_limit(req)
         after = number_parameter(req, "after", 0, 1, _CURSOR_MAX)
-        found = self._records.lines(req.get_param("script") or "", _uuid(req, "invocation"), limit, after)
+        found = self._records.lines(text_parameter(req, "script"), _uuid(req, "invocation"), limit, after)
         send_page(resp, found, limit, _line_shape, lambda line: line.id)
 
 
@@ -117,7 +117,7 @@ def _line_shape(line: StoredLine) -> dict[str, object]:
 
 
 def _uuid(req: falcon.Request, name: str) -> str:
-    text = req.get_param(name) or ""
+    text = text_parameter(req, name)
     try:
         return str(uuid.UUID(text)) if text else ""
     except ValueError:

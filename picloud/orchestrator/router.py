@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from picloud.errors import NotFound
-from picloud.model import Program
+from picloud.model import Program, is_script_name
 
 _PROGRAMS_MAX = 512  # a version has at most 1 MiB
 
@@ -62,6 +62,8 @@ class Router:
 
     def resolve(self, name: str) -> Program:
         """The program that answers for a script; NotFound, DatabaseUnavailable."""
+        if not is_script_name(name):  # whoever scans for holes costs no SQL
+            raise NotFound("there is no script of this name, and there cannot be one")
         with self._mutex:
             self._follow_generation()
             cached = self._programs.get(name)

@@ -287,7 +287,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer with a problem. gunicorn's answers with HTML that quotes the request, and logs its query."""
         status, detail = judge(exc)
-        if isinstance(exc, ParseException) and status < 500:
+        if isinstance(exc, ParseException):
             self.log.info("Refused a request from %s: %d, %s", addr[0] if addr else "the socket", status, detail)
         else:
             self.log.exception("A request failed: %s %s", getattr(req, "method", "?"), getattr(req, "path", "?"))

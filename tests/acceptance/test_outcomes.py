@@ -62,7 +62,8 @@ def test_an_error_names_its_line_to_the_caller_and_its_traceback_to_the_log(picl
     assert answer.json["detail"] == "main.lua:2: boom"
     assert b"traceback" not in answer.body
     lines = logs_of(picloud, picloud.record_of(answer))
-    assert any("stack traceback" in line["message"] and "main.lua:2" in line["message"] for line in lines)
+    assert lines[0]["level"] == "error"
+    assert lines[0]["message"].startswith("script-error: main.lua:2: boom\nstack traceback")
 
 
 def test_an_error_is_kept_from_the_caller_if_the_script_says_so(picloud: Running) -> None:
@@ -84,7 +85,7 @@ def test_lines_written_before_a_kill_are_kept(picloud: Running) -> None:
     picloud.deploy("killed", 'return function() log.info("before") while true do end end')
     picloud.set("killed", {"limits": {"wall_ms": 300}})
     lines = logs_of(picloud, picloud.record_of(picloud.call("GET", "/fn/killed")))
-    assert [line["message"] for line in lines] == ["before"]
+    assert [line["message"] for line in lines[::-1]] == ["before", "timeout: exceeded the wall clock limit of 300 ms"]
 
 
 def test_a_script_at_its_concurrency_is_refused_and_told_when_to_come_again(picloud: Running) -> None:
