@@ -67,6 +67,10 @@ class Conflict(CallerError):
     """This clashes with what is there."""
 
 
+class TransactionConflict(Conflict):
+    """This clashed with another change at the same moment; nothing is stored: try again."""
+
+
 class PreconditionFailed(CallerError):
     """The condition in the request does not hold."""
 

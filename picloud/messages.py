@@ -30,6 +30,11 @@ def require(req: falcon.Request, scope: Scope) -> Principal:
     return principal
 
 
+def has_body(environ: dict[str, Any]) -> bool:
+    """Whether the request announces a body."""
+    return environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ
+
+
 def read_body(environ: dict[str, Any], bytes_max: int) -> bytes:
     """The whole body, by length or in chunks; BodyTooLarge before more than bytes_max are kept, InvalidRequest."""
     declared = int(environ.get("CONTENT_LENGTH") or 0)
@@ -78,6 +83,15 @@ def text_parameter(req: falcon.Request, name: str) -> str:
         message = "must not have control characters"
         raise InvalidRequest(f"?{name}=: {message}", [{"field": name, "message": message}])
     return text
+
+
+def flag_parameter(req: falcon.Request, name: str) -> bool:
+    """`true` or `false` in the query, false if it is not there; InvalidRequest."""
+    text = text_parameter(req, name) or "false"
+    if text not in ("true", "false"):
+        message = "must be true or false"
+        raise InvalidRequest(f"?{name}={text}: {message}", [{"field": name, "message": message}])
+    return text == "true"
 
 
 def path_number(text: str, what: str) -> int:

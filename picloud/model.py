@@ -196,6 +196,17 @@ class Script:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """What must be so for an upload to happen."""
+
+    active_version: int | None = None  # this one is active
+    create_only: bool = False  # there is no such script
+
+
+ANYWAY = Condition()
+
+
+@dataclass(frozen=True, slots=True)
 class Version:
     """One immutable upload."""
 

@@ -104,8 +104,8 @@ class ServerSettings:
         return self.data / "admin.token"
 
     def environment(self) -> dict[str, str]:
-        """The variables that give the same settings to a process of ours."""
-        return {PREFIX + name.upper(): str(getattr(self, name)) for name in names()}
+        """The variables that give the same settings to a process of ours, which then needs no file."""
+        return {PREFIX + name.upper(): str(getattr(self, name)) for name in names() if name != "config"}
 
 
 def names() -> list[str]:

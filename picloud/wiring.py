@@ -8,6 +8,7 @@ from typing import Any
 
 from picloud.api import problems
 from picloud.api.apps import Collaborators, create_app
+from picloud.errors import Overloaded
 from picloud.executor import protections
 from picloud.executor.client import SandboxClient
 from picloud.manager.scripts import Scripts, Versions
@@ -15,6 +16,7 @@ from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.ingress import Ingress, Proxies
 from picloud.orchestrator.record import Recorder
+from picloud.orchestrator.retention import Retention
 from picloud.orchestrator.router import Generation, Router
 from picloud.settings import ServerSettings
 from picloud.storage.invocations import InvocationTable
@@ -28,9 +30,13 @@ _CONNECTION_WAIT_MS = 2_000
 
 
 class Platform:
-    """Everything that one worker of the all-in-one server is made of. Built before fork, started after it."""
+    """Everything that one worker of the all-in-one server is made of.
+
+    Built before fork, with nothing open but the memory that the workers share; started after it.
+    """
 
     def __init__(self, settings: ServerSettings) -> None:
+        settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._pool = Pool(settings.database_url, size=_API_CONNECTIONS, wait_ms=_CONNECTION_WAIT_MS)
         self._record_pool = Pool(settings.database_url, size=1, wait_ms=_CONNECTION_WAIT_MS)
         scripts = ScriptTable(self._pool)
@@ -39,9 +45,10 @@ class Platform:
         self._listener = Listener(
             settings.database_url, CHANGES, on_message=self._router.invalidate, on_listening=self._router.clear
         )
-        self._recorder = Recorder(
-            InvocationTable(self._record_pool), keep_days=settings.retention_days, keep_rows=settings.retention_rows
+        retention = Retention(
+            InvocationTable(self._pool), keep_days=settings.retention_days, keep_rows=settings.retention_rows
         )
+        self._recorder = Recorder(InvocationTable(self._record_pool), retention.wrote)
         self._admission = Admission(
             settings.run_dir / "admission.lock",
             node_slots=settings.pool_max + settings.queue_length,
@@ -67,12 +74,14 @@ class Platform:
 
     def _collaborators(self, scripts: ScriptTable, settings: ServerSettings) -> Collaborators:
         dispatcher = Dispatcher(self._admission, self._router, self._executor, self._recorder, problems.status_of)
+        proxies = Proxies(settings.trusted_proxies)
         return Collaborators(
             tokens=TokenTable(self._pool),
             scripts=Scripts(scripts, self._executor, self._generation.bump),
             versions=Versions(scripts),
             dispatcher=dispatcher,
-            ingress=Ingress(dispatcher, Proxies(settings.trusted_proxies)),
+            ingress=Ingress(dispatcher, proxies),
+            proxies=proxies,
             records=InvocationTable(self._pool),
             checks={"database": self._check_database, "executor": self._check_executor},
         )
@@ -83,7 +92,10 @@ class Platform:
         return ()
 
     def _check_executor(self) -> Sequence[str]:
-        self._executor.ping()
+        try:
+            self._executor.ping()
+        except Overloaded as error:
+            return [f"the sandboxes are busy: {error}"]  # it works, and takes no more for now
         return [
             f"protection '{it.name}' is missing: {it.reason}"
             for it in protections.read(self._protections_file)

@@ -15,10 +15,12 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from picloud.auth import Scope, new_secret
 from picloud.settings import load
 from picloud.storage.embedded import EmbeddedPostgres
 from picloud.storage.pool import Pool
 from picloud.storage.scripts import ScriptTable
+from picloud.storage.tokens import TokenTable
 
 ROOT = Path(__file__).parent.parent
 Got = TypeVar("Got")
@@ -121,6 +123,13 @@ class Running:
             names = [(name.lower(), value) for name, value in response.getheaders()]
             return Answer(response.status, names, response.read())
 
+    def new_token(self, *scopes: Scope) -> str:
+        """A token of its own with these scopes."""
+        secret = new_secret()
+        with contextlib.closing(Pool(self.database_url, size=1, wait_ms=5_000)) as pool:
+            TokenTable(pool).put("test " + " ".join(scopes), secret, scopes)
+        return secret
+
     def api(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Answer:
         """One exchange with the control plane; a body that is not bytes is sent as JSON."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
@@ -138,10 +147,14 @@ class Running:
 
     def set(self, name: str, settings: Mapping[str, object]) -> None:
         """Put a script's settings where the platform reads them, and make it read them now."""
-        with contextlib.closing(Pool(self.database_url, size=1, wait_ms=5_000)) as pool:
-            ScriptTable(pool).put_settings(name, settings)
+        self.set_elsewhere(name, settings)
         version = self.api("GET", f"scripts/{name}").json["active_version"]
         assert self.api("PUT", f"scripts/{name}/active", {"version": version}).status == 200
+
+    def set_elsewhere(self, name: str, settings: Mapping[str, object]) -> None:
+        """The same as another node would: this one hears of it by NOTIFY alone."""
+        with contextlib.closing(Pool(self.database_url, size=1, wait_ms=5_000)) as pool:
+            ScriptTable(pool).put_settings(name, settings)
 
     def record_of(self, answer: Answer) -> dict[str, Any]:
         """The invocation behind an answer, once its batch is written."""

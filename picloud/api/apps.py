@@ -11,7 +11,7 @@ from picloud.manager import resources as manager
 from picloud.manager.scripts import Scripts, Versions
 from picloud.orchestrator import resources as orchestrator
 from picloud.orchestrator.dispatch import Dispatcher
-from picloud.orchestrator.ingress import PREFIX, Ingress
+from picloud.orchestrator.ingress import PREFIX, Ingress, Proxies
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Collaborators:
     versions: Versions
     dispatcher: Dispatcher
     ingress: Ingress
+    proxies: Proxies
     records: orchestrator.RecordReader
     checks: dict[str, health.Check]
 
@@ -51,7 +52,7 @@ def create_app(our: Collaborators) -> falcon.App[falcon.Request, falcon.Response
     route(f"{api}/scripts/{{name}}/active", manager.ActiveResource(our.scripts))
     route(f"{api}/scripts/{{name}}/versions", manager.VersionsResource(our.versions))
     route(f"{api}/scripts/{{name}}/versions/{{number}}", manager.VersionResource(our.versions))
-    route(f"{api}/scripts/{{name}}/invoke", orchestrator.InvokeResource(our.dispatcher))
+    route(f"{api}/scripts/{{name}}/invoke", orchestrator.InvokeResource(our.dispatcher, our.proxies))
     route(f"{api}/invocations", orchestrator.InvocationsResource(our.records))
     route(f"{api}/invocations/{{identifier}}", orchestrator.InvocationResource(our.records))
     route(f"{api}/logs", orchestrator.LogsResource(our.records))

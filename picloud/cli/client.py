@@ -43,6 +43,8 @@ class Client:
                 method, self._prefix + path, body=body, headers={**self._headers, **headers},
                 timeout=_TIMEOUT_S, retries=False, redirect=False,
             )  # fmt: skip
+        except ValueError as error:  # of http.client: a line break in a header
+            raise ApiError("PICLOUD_TOKEN or a header is not valid: it must be printable ASCII") from error
         except urllib3.exceptions.HTTPError as error:
             hint = "start it with 'picloud up', or say with PICLOUD_URL where it is"
             raise ApiError(f"PiCloud does not answer at {self.url}: {hint} ({_reason(error)})") from error
@@ -53,7 +55,10 @@ class Client:
         answer = self.send(method, path, body, headers)
         if answer.status >= 400:
             raise ApiError(describe(answer))
-        return json.loads(answer.data) if answer.data else None
+        try:
+            return json.loads(answer.data) if answer.data else None
+        except ValueError:
+            raise ApiError(f"{self.url} answers, but it is no PiCloud") from None
 
     def items(self, path: str, limit: int | None = None) -> Iterator[Any]:
         """Every item of a list, page after page, at most `limit`."""

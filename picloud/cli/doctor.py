@@ -6,13 +6,14 @@ import click
 
 from picloud.cli.output import as_json, show_json
 from picloud.executor import protections
+from picloud.settings import load
 
 
 @click.command()
 @as_json
 def doctor(as_json: bool) -> None:
     """Show which protections sandboxes have on this machine. Exit 1 if one without which nothing runs is missing."""
-    found = protections.inspect()
+    found = protections.inspect(load().sandbox_user)
     if as_json:
         show_json(
             [{"name": it.name, "active": it.active, "required": it.required, "reason": it.reason} for it in found]

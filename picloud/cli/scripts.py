@@ -25,7 +25,7 @@ _LOGS_APPEAR_WITHIN_S = 2.0
 def deploy(path: Path, name: str | None) -> None:
     """Upload a Lua file as the new active version of a script."""
     client = connect()
-    name = name or _name_of(path)
+    name = name or script_name_of(path)
     done = client.call("PUT", _path(name), path.read_bytes(), {"content-type": "text/x-lua"})
     click.echo(f"{name} version {done['version']} is live")
     click.echo(f"  {curl_line(client.url, done['url'])}")
@@ -145,7 +145,8 @@ def _path(name: str) -> str:
     return f"{_API}/scripts/{quote(name, safe='')}"
 
 
-def _name_of(path: Path) -> str:
+def script_name_of(path: Path) -> str:
+    """The script that a file is for: its name, as far as a script may have it."""
     name = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:63]
     if not name:
         raise PicloudError(f"no script can be named after '{path.name}'; say --name NAME")
@@ -195,5 +196,8 @@ def _log_text(line: dict[str, Any]) -> str:
 
 def _harmless(message: str) -> str:
     """No control character of a script reaches a terminal; a message's own lines are set in."""
-    lines = ("".join(one if one.isprintable() else repr(one)[1:-1] for one in line) for line in message.split("\n"))
+    lines = (
+        "".join(one if one.isprintable() or one == "\t" else repr(one)[1:-1] for one in line)
+        for line in message.split("\n")
+    )
     return "\n    ".join(lines)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from picloud import __version__
 from picloud.auth import Scope, new_secret
 from picloud.cli.client import Client, default_url, describe
 from picloud.cli.parts import executor_part, listening, server_part
-from picloud.cli.scripts import curl_line
+from picloud.cli.scripts import curl_line, script_name_of
 from picloud.errors import PlatformError
 from picloud.settings import ServerSettings, load
 from picloud.storage.embedded import EmbeddedPostgres
@@ -26,8 +27,9 @@ from picloud.storage.migrate import migrate as apply_migrations
 from picloud.storage.pool import Pool
 from picloud.storage.tokens import TokenTable
 
-_CRASH_LOOP_S = 2.0  # a part that ends sooner than this after its start is not started again
-_ADMIN = "admin"
+_QUICK_END_S = 2.0  # after its start
+_QUICK_ENDS_MAX = 3  # in a row, of one part: then it is broken, and not killed by somebody
+_MARKER = "made-by-picloud"
 
 
 class _StopRequested(BaseException):
@@ -100,6 +102,7 @@ def _request_stop(_number: int, _frame: object) -> NoReturn:
 def _watch(parts: list[Any]) -> NoReturn:
     """Wait for ever; start a part again that ends by itself."""
     started = {part: time.monotonic() for part in parts}
+    quick_ends = dict.fromkeys(parts, 0)
     while True:
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
         part = next((part for part in parts if ended and part.pid == ended.si_pid), None)
@@ -107,7 +110,8 @@ def _watch(parts: list[Any]) -> NoReturn:
             os.waitpid(ended.si_pid if ended else -1, 0)
             continue
         status = part.reap()
-        if time.monotonic() - started[part] < _CRASH_LOOP_S:
+        quick_ends[part] = quick_ends[part] + 1 if time.monotonic() - started[part] < _QUICK_END_S else 0
+        if quick_ends[part] >= _QUICK_ENDS_MAX:
             raise PlatformError(f"the {part.name} ends as soon as it is started (exit status {status}); see above")
         click.echo(f"the {part.name} ended (exit status {status}); starting it again", err=True)
         part.start()
@@ -143,8 +147,11 @@ def _run_dir(settings: ServerSettings) -> Iterator[None]:
     folder = settings.run_dir
     if folder.exists() and (folder.is_symlink() or folder.stat().st_uid != os.geteuid()):
         raise PlatformError(f"{folder} belongs to somebody else; remove it or set PICLOUD_DATA")
+    if folder.exists() and any(folder.iterdir()) and not (folder / _MARKER).exists():
+        raise PlatformError(f"{folder} holds what is not PiCloud's; move it away or set PICLOUD_DATA")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
+    (folder / _MARKER).touch()
     try:
         yield
     finally:
@@ -162,7 +169,7 @@ def _ensure_admin_token(settings: ServerSettings) -> None:
         path.unlink(missing_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
             file.write(secret + "\n")
-        tokens.put(_ADMIN, secret, [Scope.ADMIN])
+        tokens.put(f"admin@{socket.gethostname()}", secret, [Scope.ADMIN])  # nodes share a database
     finally:
         pool.close()
 
@@ -180,7 +187,7 @@ def _greet(settings: ServerSettings, example: Path | None) -> None:
 
 
 def _show_example(client: Client, example: Path) -> None:
-    name = example.stem
+    name = script_name_of(example)
     if client.send("GET", f"/api/v1/scripts/{name}").status == 404:
         client.call("PUT", f"/api/v1/scripts/{name}", example.read_bytes(), {"content-type": "text/x-lua"})
     answer = client.send("GET", f"/fn/{name}")

@@ -110,7 +110,7 @@ class SandboxClient:
                 raise Overloaded(f"no sandbox was free within {self._queue_ms} ms") from None
             except (OSError, BadFrame) as error:
                 line.close()
-                raise ExecutorLost(f"no executor answers on {self._address}: {error}") from error
+                raise ExecutorLost from error  # its message is for anybody: no path of this machine
             line.close()
 
 

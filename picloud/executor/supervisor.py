@@ -17,7 +17,7 @@ import time
 import prctl
 
 from picloud import settings as settings_module
-from picloud.errors import PicloudError, PlatformError
+from picloud.errors import ConfigurationError, PicloudError, PlatformError
 from picloud.executor import launch, listener, protections
 from picloud.executor.wakeups import Wakeups
 from picloud.settings import ServerSettings
@@ -30,12 +30,15 @@ log = logging.getLogger("picloud.executor")
 
 
 def main() -> int:
-    """Entry point of picloud-executor: serves until SIGTERM; 1 and a message if it cannot."""
+    """Entry point of picloud-executor: serves until SIGTERM; 1 and a message if it cannot, 2 for a wrong setting."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
     try:
         settings = settings_module.load()
         with Supervisor(settings) as supervisor:
             return supervisor.run()
+    except ConfigurationError as error:
+        log.error("cannot start: %s", error)  # noqa: TRY400 - a person reads this, not a traceback
+        return 2
     except (PicloudError, OSError) as error:
         log.error("cannot start: %s", error)  # noqa: TRY400 - a person reads this, not a traceback
         return 1

@@ -7,9 +7,10 @@ import falcon
 import msgspec
 
 from picloud.auth import Scope
-from picloud.errors import InvalidRequest, UnsupportedMediaType
+from picloud.errors import InvalidRequest, PreconditionFailed, UnsupportedMediaType
 from picloud.manager.scripts import SOURCE_BYTES_MAX, Scripts, Versions
 from picloud.messages import (
+    flag_parameter,
     number_parameter,
     page_limit,
     path_number,
@@ -20,7 +21,7 @@ from picloud.messages import (
     send_page,
     text_parameter,
 )
-from picloud.model import Script, Version
+from picloud.model import Condition, Script
 
 _NEWEST = 2_147_483_647
 _LUA_TYPES = ("", "text/x-lua", "text/plain", "application/octet-stream", "application/x-www-form-urlencoded")
@@ -69,9 +70,9 @@ class ScriptResource:
         """Upload a new version and make it the active one. Scope `deploy`.
 
         The body is Lua source of at most 1 MiB: text/x-lua, text/plain, application/octet-stream, curl's default type.
-        It is compiled before anything is stored.
+        It is compiled before anything is stored. `If-Match: "N"`: only while N is active; `If-None-Match: *`: only new.
         201, or 200 if the active version has the same source: `{"script", "version", "url"}`;
-        422 `syntax-error` with `file`, `line`; 413; 415.
+        412; 413; 415; 422 `syntax-error` with `file`, `line`.
         """
         _upload(self._scripts, name, req, resp)
 
@@ -129,8 +130,8 @@ class VersionResource:
         """One version; with `?source=true` its text as `source`. Scope `read`. 200, 404."""
         require(req, Scope.READ)
         version = self._versions.get(name, path_number(number, "version"))
-        shape: dict[str, Any] = version_shape(version)
-        if req.get_param_as_bool("source"):
+        shape: dict[str, Any] = asdict(version)
+        if flag_parameter(req, "source"):
             shape["source"] = self._versions.source(name, version.version).decode("utf-8", "replace")
         send_json(resp, shape)
 
@@ -147,11 +148,6 @@ def script_shape(script: Script) -> dict[str, object]:
     }
 
 
-def version_shape(version: Version) -> dict[str, Any]:
-    """version `{script, version, sha256, bytes, created_at, created_by}`."""
-    return asdict(version)
-
-
 def _upload(scripts: Scripts, name: str, req: falcon.Request, resp: falcon.Response) -> None:
     principal = require(req, Scope.DEPLOY)
     media_type = (req.content_type or "").partition(";")[0].strip().lower()
@@ -159,6 +155,24 @@ def _upload(scripts: Scripts, name: str, req: falcon.Request, resp: falcon.Respo
         raise UnsupportedMediaType(
             f"'{media_type}' is not taken; send Lua source as one of {', '.join(_LUA_TYPES[1:])}"
         )
-    done = scripts.upload(name, read_body(req.env, SOURCE_BYTES_MAX), principal.name)
+    if "activate" in req.params:
+        raise InvalidRequest(
+            "?activate= is not available in this version", [{"field": "activate", "message": "unknown"}]
+        )
+    condition = _condition(req)
+    done = scripts.upload(name, read_body(req.env, SOURCE_BYTES_MAX), principal.name, condition)
     resp.set_header("etag", f'"{done.version}"')
     send_json(resp, {"script": name, "version": done.version, "url": f"/fn/{name}"}, 201 if done.created else 200)
+
+
+def _condition(req: falcon.Request) -> Condition:
+    """`If-Match: "N"`: N is the active version. `If-None-Match: *`: there is no such script. InvalidRequest."""
+    match, none_match = req.get_header("if-match"), req.get_header("if-none-match")
+    if none_match not in (None, "*"):
+        raise InvalidRequest("If-None-Match takes '*' only: upload if there is no such script yet")
+    if match is None:
+        return Condition(create_only=none_match == "*")
+    number = match.strip().removeprefix('"').removesuffix('"')
+    if not (number.isascii() and number.isdigit() and len(number) < 10):
+        raise PreconditionFailed(f"no version has the ETag {match!r}; an ETag is the active version's number in quotes")
+    return Condition(active_version=int(number), create_only=none_match == "*")

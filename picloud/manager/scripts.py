@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from picloud.errors import BodyTooLarge, InvalidRequest, InvalidSource, NotFound
-from picloud.model import SCRIPT_NAME, Script, SyntaxProblem, Version, is_script_name
+from picloud.model import ANYWAY, SCRIPT_NAME, Condition, Script, SyntaxProblem, Version, is_script_name
 
 SOURCE_BYTES_MAX = 1024 * 1024
 ENTRY = "main.lua"
@@ -18,19 +18,38 @@ ENTRY = "main.lua"
 class ScriptRepository(Protocol):
     """Where scripts are kept."""
 
-    def put(self, name: str, files: Mapping[str, bytes], sha256: str, created_by: str) -> tuple[int, bool]: ...
-    def get(self, name: str) -> Script: ...
-    def page(self, limit: int, after: str) -> list[Script]: ...
-    def delete(self, name: str) -> None: ...
-    def activate(self, name: str, version: int) -> None: ...
+    def put(
+        self, name: str, files: Mapping[str, bytes], sha256: str, created_by: str, condition: Condition
+    ) -> tuple[int, bool]:
+        """Store a new active version → (its number, True); (the active one, False) if it has this sha256.
+
+        PreconditionFailed.
+        """
+
+    def get(self, name: str) -> Script:
+        """One script; NotFound."""
+
+    def page(self, limit: int, after: str) -> list[Script]:
+        """Scripts by name, those behind `after`."""
+
+    def delete(self, name: str) -> None:
+        """Drop a script; NotFound."""
+
+    def activate(self, name: str, version: int) -> None:
+        """Make a version the active one; NotFound."""
 
 
 class VersionRepository(Protocol):
     """Where versions are read."""
 
-    def versions(self, name: str, limit: int, before: int) -> list[Version]: ...
-    def version(self, name: str, version: int) -> Version: ...
-    def files(self, name: str, version: int) -> dict[str, bytes]: ...
+    def versions(self, name: str, limit: int, before: int) -> list[Version]:
+        """Newest first, those below `before`; NotFound."""
+
+    def version(self, name: str, version: int) -> Version:
+        """One version; NotFound."""
+
+    def files(self, name: str, version: int) -> dict[str, bytes]:
+        """Path → text; empty if there is no such version."""
 
 
 class SourceChecker(Protocol):
@@ -56,13 +75,18 @@ class Scripts:
         self._checker = checker
         self._announce = announce
 
-    def upload(self, name: str, source: bytes, created_by: str) -> Uploaded:
-        """Check and store a source as the new active version. InvalidRequest, InvalidSource: nothing was stored."""
+    def upload(self, name: str, source: bytes, created_by: str, condition: Condition = ANYWAY) -> Uploaded:
+        """Check and store a source as the new active version.
+
+        InvalidRequest, InvalidSource, BodyTooLarge, PreconditionFailed: nothing was stored.
+        """
         check_name(name)
         files = {ENTRY: source}
         self._check_source(files)
-        version, created = self._repository.put(name, files, hashlib.sha256(source).hexdigest(), created_by)
-        self._announce()
+        digest = hashlib.sha256(source).hexdigest()
+        version, created = self._repository.put(name, files, digest, created_by, condition)
+        if created:
+            self._announce()
         return Uploaded(version, created)
 
     def get(self, name: str) -> Script:

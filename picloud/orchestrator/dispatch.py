@@ -1,4 +1,4 @@
-"""One invocation, top to bottom: admit → resolve → run → record.
+"""One invocation, top to bottom: resolve → read → admit → run → record.
 
 Every trigger enters here. This is the story to read first; each step has a file of its own.
 
@@ -10,11 +10,12 @@ Until then every invocation is stateless: its record is batched, off this path.
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from picloud.errors import ConcurrencyLimit
+from picloud.errors import ConcurrencyLimit, Overloaded
 from picloud.model import Invocation, Level, LogLine, Outcome, Program, Record, Request, Run
 from picloud.orchestrator.admission import Admission
 
@@ -41,7 +42,11 @@ class RecordSink(Protocol):
 
 
 class RequestSource(Protocol):
-    """What the caller sent, read once there is a place for it."""
+    """What the caller sent, read before a sandbox is asked for: a slow sender holds none."""
+
+    @property
+    def has_body(self) -> bool:
+        """Whether reading it may take time."""
 
     def read(self, invocation_id: str, body_bytes_max: int) -> Request:
         """BodyTooLarge, InvalidRequest."""
@@ -54,7 +59,6 @@ class Finished:
     id: str
     run: Run
     total_ms: float
-    lines: tuple[LogLine, ...]
     expose_errors: bool
 
 
@@ -76,23 +80,25 @@ class Dispatcher:
         self._status_of = status_of
 
     def dispatch(self, script: str, invocation_id: str, source: RequestSource) -> Finished:
-        """Run a script once. Overloaded, NotFound, BodyTooLarge, DatabaseUnavailable: it did not run."""
+        """Run a script once. NotFound, DatabaseUnavailable, BodyTooLarge, InvalidRequest, Overloaded: it did not."""
         started_at, started = datetime.now(UTC), time.monotonic()
         lines: list[LogLine] = []
-        with self._admission.node():
-            program = self._resolver.resolve(script)
+        program = self._resolver.resolve(script)
+        with self._admission.reading() if source.has_body else nullcontext():
             request = source.read(invocation_id, program.settings.limits.request_bytes)
-            run = self._run(program, request, lines.append)
+        run = self._run(program, request, lines.append)
         if run.outcome is not Outcome.OK:
             lines.append(_failure_line(run))
         total_ms = (time.monotonic() - started) * 1000
         self._records.add(Record(self._invocation(program, request, run, started_at), tuple(lines)))
-        return Finished(invocation_id, run, total_ms, tuple(lines), program.settings.expose_errors)
+        return Finished(invocation_id, run, total_ms, program.settings.expose_errors)
 
     def _run(self, program: Program, request: Request, on_log: Callable[[LogLine], None]) -> Run:
         try:
-            with self._admission.script(program.script, program.settings.limits.concurrency):
+            with self._admission.node(), self._admission.script(program.script, program.settings.limits.concurrency):
                 return self._executor.run(program, request, on_log)
+        except Overloaded as error:
+            return Run(Outcome.OVERLOADED, detail=str(error))
         except ConcurrencyLimit as error:
             return Run(Outcome.CONCURRENCY_LIMIT, detail=str(error))
 

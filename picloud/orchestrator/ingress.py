@@ -11,7 +11,8 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import falcon
 
-from picloud.messages import read_body
+from picloud.errors import NotFound
+from picloud.messages import has_body, read_body
 from picloud.model import Request, Trigger, new_id
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.response import send
@@ -58,17 +59,24 @@ class Ingress:
     def __call__(self, req: falcon.Request, resp: falcon.Response, **_: object) -> None:
         """Run the script that the path names and answer with what it returns."""
         segments = _segments(req.env)
+        if len(segments) < 3:  # /fn%2Fhello: the slash belongs to no name
+            raise NotFound
         source = HttpRequest(req.env, segments, self._proxies)
         send(self._dispatcher.dispatch(segments[2], new_id(), source), resp)
 
 
 class HttpRequest:
-    """One HTTP request, read when there is a place for it."""
+    """One HTTP request, not read yet."""
 
     def __init__(self, environ: dict[str, Any], segments: list[str], proxies: Proxies) -> None:
         self._environ = environ
         self._segments = segments
         self._proxies = proxies
+
+    @property
+    def has_body(self) -> bool:
+        """Whether one was announced."""
+        return has_body(self._environ)
 
     def read(self, invocation_id: str, body_bytes_max: int) -> Request:
         """Read the body and build the request; BodyTooLarge, InvalidRequest."""
@@ -78,7 +86,9 @@ class HttpRequest:
         forwarded = {name: headers.pop(name) for name in _FORWARDED if name in headers}
         host = headers.get("host", "")
         if self._proxies.trusts(peer):
-            host = forwarded.get("x-forwarded-host", host).split(",")[0].strip()
+            host = (
+                forwarded.get("x-forwarded-host", host).rpartition(",")[2].strip()
+            )  # the last is the proxy's own word
             headers.update(forwarded)
         rest = self._segments[3:]
         return Request(
@@ -98,7 +108,7 @@ class HttpRequest:
 def _segments(environ: dict[str, Any]) -> list[str]:
     """The path split before it is decoded, so that %2F stays inside its segment: ['', 'fn', NAME, …]."""
     raw = environ.get("RAW_URI") or environ["PATH_INFO"]
-    path = raw.partition("?")[0] if raw.startswith("/") else urlsplit(raw).path
+    path = raw.partition("?")[0].partition("#")[0] if raw.startswith("/") else urlsplit(raw).path
     return [unquote_to_bytes(segment.encode("latin-1")).decode("latin-1") for segment in path.split("/")]
 
 

@@ -1,6 +1,6 @@
 """Records of invocations, written in batches off the request's path.
 
-Owns: the buffer, its thread and retention. Knows nothing of HTTP.
+Owns: the buffer and its thread. Knows nothing of HTTP.
 
 The thread blocks for ever while there is nothing to write. A first record starts a batch that is written BATCH_MS
 later; while the database is away batches wait in memory, up to a bound, and are tried again. A power cut may lose
@@ -9,9 +9,8 @@ what was answered within the last second: the documentation says so.
 
 import logging
 import threading
-import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from picloud.errors import DatabaseUnavailable
@@ -22,7 +21,6 @@ _BATCH_RECORDS = 1_000
 _BUFFER_BYTES_MAX = 32 * 1024 * 1024
 _RECORD_BYTES = 500  # about what one holds beside its lines
 _RETRY_S = 1.0
-_HOUSEKEEPING_RECORDS = 10_000  # written between two clean-ups by one worker
 
 _log = logging.getLogger(__name__)
 
@@ -33,23 +31,16 @@ class RecordTable(Protocol):
     def add(self, records: Sequence[Record]) -> None:
         """Write a batch; DatabaseUnavailable. A record that is there already is left as it is."""
 
-    def expire(self, keep_days: int, keep_rows: int) -> int:
-        """Delete what is too old or too much."""
-
-    def vacuum(self) -> None:
-        """Give deleted rows' space back."""
-
 
 class Recorder:
     """One worker's records on their way to the table."""
 
-    def __init__(self, table: RecordTable, *, keep_days: int, keep_rows: int) -> None:
+    def __init__(self, table: RecordTable, written: Callable[[int], None]) -> None:
         self._table = table
-        self._keep = (keep_days, keep_rows)
+        self._written = written  # told of each batch's size
         self._buffer: deque[Record] = deque()
         self._buffer_bytes = 0
         self._dropped = 0
-        self._since_housekeeping = _HOUSEKEEPING_RECORDS  # the first batch after a start cleans up
         self._changed = threading.Condition()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -100,7 +91,7 @@ class Recorder:
         except Exception:  # noqa: BLE001 - one bad record must not end the thread that writes all others
             _log.exception("records that could not be written, and are lost: %d", len(batch))
         self._forget(batch)
-        self._keep_small(len(batch))
+        self._written(len(batch))
 
     def _database_away(self, error: DatabaseUnavailable) -> None:
         with self._changed:
@@ -119,21 +110,6 @@ class Recorder:
             dropped, self._dropped = self._dropped, 0
         if dropped:
             _log.error("records dropped while the database was away: %d", dropped)
-
-    def _keep_small(self, written: int) -> None:
-        self._since_housekeeping += written
-        if self._since_housekeeping < _HOUSEKEEPING_RECORDS or self._stopping:
-            return
-        self._since_housekeeping = 0
-        started = time.monotonic()
-        try:
-            gone = self._table.expire(*self._keep)
-            if gone:
-                self._table.vacuum()
-                _log.info("retention: %d invocations deleted in %.1f s", gone, time.monotonic() - started)
-        except DatabaseUnavailable as error:
-            _log.warning("retention waits for the next batch: %s", error)
-            self._since_housekeeping = _HOUSEKEEPING_RECORDS
 
 
 def _weight(record: Record) -> int:

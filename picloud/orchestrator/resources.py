@@ -8,9 +8,19 @@ import falcon
 
 from picloud.auth import Scope
 from picloud.errors import InvalidRequest, NotFound
-from picloud.messages import number_parameter, page_limit, read_body, require, send_json, send_page, text_parameter
+from picloud.messages import (
+    has_body,
+    number_parameter,
+    page_limit,
+    read_body,
+    require,
+    send_json,
+    send_page,
+    text_parameter,
+)
 from picloud.model import Invocation, Request, StoredLine, Trigger, new_id
 from picloud.orchestrator.dispatch import Dispatcher
+from picloud.orchestrator.ingress import Proxies
 from picloud.orchestrator.response import send
 
 _CURSOR_MAX = 2**63 - 1
@@ -19,16 +29,22 @@ _CURSOR_MAX = 2**63 - 1
 class RecordReader(Protocol):
     """Where records are read."""
 
-    def page(self, script: str, limit: int, after: str) -> list[Invocation]: ...
-    def get(self, invocation_id: str) -> Invocation: ...
-    def lines(self, script: str, invocation: str, limit: int, after: int) -> list[StoredLine]: ...
+    def page(self, script: str, limit: int, after: str) -> list[Invocation]:
+        """Newest first, those older than `after`; all scripts' if ''."""
+
+    def get(self, invocation_id: str) -> Invocation:
+        """One; NotFound."""
+
+    def lines(self, script: str, invocation: str, limit: int, after: int) -> list[StoredLine]:
+        """Newest first, those older than the cursor `after`."""
 
 
 class InvokeResource:
     """`/api/v1/scripts/NAME/invoke`"""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, proxies: Proxies) -> None:
         self._dispatcher = dispatcher
+        self._proxies = proxies
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Run the script once: it sees POST, path `/`, trigger `invoke`, this body and its type. Scope `invoke`.
@@ -36,7 +52,7 @@ class InvokeResource:
         The answer is the script's own, with `Picloud-Invocation` and `Server-Timing`.
         """
         require(req, Scope.INVOKE)
-        send(self._dispatcher.dispatch(name, new_id(), _Invoked(req)), resp)
+        send(self._dispatcher.dispatch(name, new_id(), _Invoked(req, self._proxies)), resp)
 
 
 class InvocationsResource:
@@ -91,21 +107,27 @@ class LogsResource:
 class _Invoked:
     """The request of `invoke`, as a script sees it."""
 
-    def __init__(self, req: falcon.Request) -> None:
+    def __init__(self, req: falcon.Request, proxies: Proxies) -> None:
         self._req = req
+        self._proxies = proxies
+
+    @property
+    def has_body(self) -> bool:
+        """Whether one was announced."""
+        return has_body(self._req.env)
 
     def read(self, invocation_id: str, body_bytes_max: int) -> Request:
         """BodyTooLarge, InvalidRequest."""
-        content_type = self._req.content_type
+        content_type, environ = self._req.content_type, self._req.env
         return Request(
             id=invocation_id,
             method="POST",
             path="/",
             query_string="",
             headers=(("content-type", content_type),) if content_type else (),
-            body=read_body(self._req.env, body_bytes_max),
-            host=self._req.env.get("HTTP_HOST", ""),
-            remote_addr=self._req.env.get("REMOTE_ADDR", ""),
+            body=read_body(environ, body_bytes_max),
+            host=environ.get("HTTP_HOST", ""),
+            remote_addr=self._proxies.client(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", "")),
             trigger=Trigger.INVOKE,
         )
 

@@ -1,15 +1,20 @@
 """`python -m picloud.server`: HTTP alone, for `picloud up` and the systemd unit, which start what it needs."""
 
+import logging
 import sys
 
 from picloud import settings, wiring
 from picloud.api import problems
 from picloud.errors import ConfigurationError
 from picloud.server import run
+from picloud.server.log import OneLine
 
 
 def main() -> int:
     """Exit status 2 if the configuration is not valid, 3 if a worker cannot start."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
         ours = settings.load()
         run(ours, wiring.build(ours), problems.of_server)

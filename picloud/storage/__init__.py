@@ -16,8 +16,8 @@ What a transaction promises
     4. The block starts after the server has answered BEGIN. A connection that died while idle is found there, before
        anything ran, and replaced unseen; one that dies later is DatabaseUnavailable, and nothing is stored.
     5. A statement that may fail for its caller's reasons runs in a savepoint, or ends the transaction.
-    6. Isolation is READ COMMITTED. Deadlocks and conflicts are left as psycopg2 raises them: to run again is the
-       caller's decision.
+    6. Isolation is READ COMMITTED. Deadlocks and conflicts are TransactionConflict: to run again is the caller's
+       decision.
 
 Whose fault
     DatabaseUnavailable: it cannot be reached or does not answer. Below it PoolTimeout (more `size` or less load),

@@ -19,7 +19,7 @@ from psycopg2.extensions import (
     parse_dsn,
 )
 
-from picloud.errors import ConfigurationError, DatabaseUnavailable, OutcomeUnknown, PlatformError
+from picloud.errors import ConfigurationError, DatabaseUnavailable, OutcomeUnknown, PlatformError, TransactionConflict
 
 Connection = connection
 Cursor = cursor
@@ -75,12 +75,12 @@ def connect(dsn: str, *, timeouts: bool = True) -> Connection:
 def translated() -> Iterator[None]:
     """Turn psycopg2's errors of a lost or refusing server into DatabaseUnavailable; leave the others to the noun.
 
-    A deadlock or a conflict is left too: it is for the caller to run the transaction again.
+    A deadlock or a conflict is a TransactionConflict: it is for the caller to run the transaction again.
     """
     try:
         yield
-    except TransactionRollbackError:
-        raise
+    except TransactionRollbackError as error:
+        raise TransactionConflict from error
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
         raise DatabaseUnavailable(f"the database does not answer: {reason(error)}") from error
 

@@ -32,6 +32,11 @@ _LINES = """SELECT id, invocation::text, script, at, level, message, fields FROM
    AND (%(after)s = 0 OR id < %(after)s)
  ORDER BY id DESC LIMIT %(limit)s"""
 
+_EXPIRING = 0x5049_4558  # the advisory lock's number, "PIEX"
+
+_EXPIRE = """DELETE FROM invocations WHERE id IN
+  (SELECT id FROM invocations WHERE id <= %s::uuid ORDER BY id LIMIT 5000) RETURNING id::text"""
+
 _BEYOND = "SELECT id::text FROM invocations ORDER BY id DESC OFFSET %s LIMIT 1"
 
 
@@ -74,15 +79,21 @@ class InvocationTable:
             return [StoredLine(*row) for row in cursor.fetchall()]
 
     def expire(self, keep_days: int, keep_rows: int) -> int:
-        """Delete what is older than keep_days or beyond the newest keep_rows → how many invocations went."""
+        """Delete some of what is older than keep_days or beyond the newest keep_rows → how many invocations went.
+
+        A few thousand at a time, and by one process at a time: 0 also if another is at it.
+        """
         horizon = _first_id_at(datetime.now(UTC) - timedelta(days=keep_days))
         with self._pool.transaction() as cursor:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", (_EXPIRING,))
+            if cursor.fetchone() != (True,):
+                return 0
             cursor.execute(_BEYOND, (keep_rows,))
             beyond = cursor.fetchone()
-            upto = max(horizon, beyond[0]) if beyond else horizon
-            cursor.execute("DELETE FROM log_lines WHERE invocation <= %s::uuid", (upto,))
-            cursor.execute("DELETE FROM invocations WHERE id <= %s::uuid", (upto,))
-            return int(cursor.rowcount)
+            cursor.execute(_EXPIRE, (max(horizon, beyond[0]) if beyond else horizon,))
+            gone = [row[0] for row in cursor.fetchall()]
+            cursor.execute("DELETE FROM log_lines WHERE invocation = ANY(%s::uuid[])", (gone,))
+            return len(gone)
 
     def vacuum(self) -> None:
         """Give the space of deleted rows back; autovacuum is set to wake rarely."""

@@ -81,6 +81,12 @@ def _locked(dsn: str) -> Iterator[Connection]:
 
 def _connect(dsn: str) -> Connection:
     connection = connect(dsn, timeouts=False)
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        connection.close()
+        raise ConfigurationError(
+            f"the database's encoding is {encoding}; PiCloud needs UTF8: CREATE DATABASE … ENCODING UTF8"
+        )
     major = connection.server_version // 10_000
     if major < _OLDEST_SERVER:
         connection.close()

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from picloud.errors import NotFound
-from picloud.model import Limits, Program, Script, Settings, Version
+from picloud.errors import NotFound, PreconditionFailed
+from picloud.model import ANYWAY, Condition, Limits, Program, Script, Settings, Version
 from picloud.storage.connection import Cursor
 from picloud.storage.pool import Pool
 
@@ -50,12 +50,18 @@ class ScriptTable:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    def put(self, name: str, files: Mapping[str, bytes], sha256: str, created_by: str) -> tuple[int, bool]:
-        """Store files as a new active version → (its number, True); (the active one, False) if that has this sha256."""
+    def put(
+        self, name: str, files: Mapping[str, bytes], sha256: str, created_by: str, condition: Condition = ANYWAY
+    ) -> tuple[int, bool]:
+        """Store files as a new active version → (its number, True); (the active one, False) if that has this sha256.
+
+        PreconditionFailed.
+        """
         with self._pool.transaction() as cursor:
             cursor.execute(_LOCK_NAME, (name,))  # uploads to one name take turns
             cursor.execute(_ACTIVE_SHA256, (name,))
             active = cursor.fetchone()
+            _check(condition, name, int(active[0]) if active else None)
             if active and active[1] == sha256:
                 return int(active[0]), False
             cursor.execute(_NEXT_VERSION, (name,))
@@ -137,6 +143,14 @@ class ScriptTable:
             )
             _found(cursor.fetchone(), name)
             _announce(cursor, name)
+
+
+def _check(condition: Condition, name: str, active_version: int | None) -> None:
+    if condition.create_only and active_version is not None:
+        raise PreconditionFailed(f"there is a script '{name}' already")
+    if condition.active_version not in (None, active_version):
+        now = "there is no such script" if active_version is None else f"version {active_version} is active"
+        raise PreconditionFailed(f"version {condition.active_version} of '{name}' is not active: {now}")
 
 
 def _row(cursor: Cursor) -> tuple[Any, ...]:

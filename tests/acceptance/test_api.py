@@ -2,6 +2,7 @@
 
 import pytest
 
+from picloud.auth import Scope
 from tests.running import Running
 
 
@@ -113,6 +114,14 @@ def test_nothing_is_shown_without_a_token(picloud: Running, path: str, header: d
         ("PUT", "scripts/typed/active", b'{"version": 99}', "not-found"),
         ("PUT", "scripts/typed/active", b'{"version": 99999999999999999999}', "invalid-request"),
         ("PUT", "scripts/big", b"--" + b"x" * 1024 * 1024, "body-too-large"),
+        ("PUT", "scripts/typed?activate=false", b"return 2", "invalid-request"),
+        ("GET", "scripts/typed/versions/1?source=x", None, "invalid-request"),
+        ("GET", "scripts/%00", None, "not-found"),
+        ("GET", "scripts/%0Aforged", None, "not-found"),
+        ("GET", "scripts?after=%00", None, "invalid-request"),
+        ("GET", "logs?script=%00", None, "invalid-request"),
+        ("GET", "invocations?script=%00", None, "invalid-request"),
+        ("POST", "scripts?name=%00", b"return 1", "invalid-request"),
         ("PATCH", "scripts", b"", "method-not-allowed"),
         ("GET", "no-such-thing", None, "not-found"),
     ],
@@ -145,3 +154,55 @@ def test_every_problem_has_a_page(picloud: Running) -> None:
     kind = picloud.call("GET", "/nowhere").json["type"]
     assert picloud.call("GET", kind).status == 200
     assert picloud.call("GET", "/problems/none").problem == "not-found"
+
+
+def conditional(picloud: Running, header: str, value: str, source: bytes) -> tuple[int, str]:
+    headers = {"authorization": f"Bearer {picloud.token}", "content-type": "text/x-lua", header: value}
+    answer = picloud.call("PUT", "/api/v1/scripts/conditional", source, headers)
+    return answer.status, "" if answer.status < 400 else answer.problem
+
+
+def test_an_upload_may_ask_that_nobody_was_faster(picloud: Running) -> None:
+    assert conditional(picloud, "if-none-match", "*", b"return 1") == (201, "")
+    assert conditional(picloud, "if-none-match", "*", b"return 2") == (412, "precondition-failed")
+    assert conditional(picloud, "if-match", '"7"', b"return 2") == (412, "precondition-failed")
+    assert conditional(picloud, "if-match", "nonsense", b"return 2") == (412, "precondition-failed")
+    assert conditional(picloud, "if-match", '"1"', b"return 2") == (201, "")
+    assert picloud.call("GET", "/fn/conditional").body == b"2"
+
+
+NEEDS = [
+    ("GET", "scripts", Scope.READ),
+    ("GET", "scripts/scoped", Scope.READ),
+    ("GET", "scripts/scoped/versions", Scope.READ),
+    ("GET", "scripts/scoped/versions/1", Scope.READ),
+    ("GET", "invocations", Scope.READ),
+    ("GET", "invocations/00000000-0000-0000-0000-000000000000", Scope.READ),
+    ("GET", "logs", Scope.READ),
+    ("PUT", "scripts/scoped", Scope.DEPLOY),
+    ("POST", "scripts?name=scoped", Scope.DEPLOY),
+    ("PUT", "scripts/scoped/active", Scope.DEPLOY),
+    ("DELETE", "scripts/nobody", Scope.DEPLOY),
+    ("POST", "scripts/scoped/invoke", Scope.INVOKE),
+]
+
+
+@pytest.mark.parametrize("scope", list(Scope))
+def test_a_scope_opens_what_it_is_for_and_nothing_else(picloud: Running, scope: Scope) -> None:
+    picloud.deploy("scoped", "return 1")
+    headers = {"authorization": f"Bearer {picloud.new_token(scope)}", "content-type": "text/plain"}
+    opened = []
+    for method, path, needed in NEEDS:
+        answer = picloud.call(method, f"/api/v1/{path}", None if method in ("GET", "DELETE") else b"", headers)
+        if answer.status != 403:
+            opened.append((method, path, needed))
+        else:
+            assert answer.problem == "forbidden"
+            assert needed in answer.json["detail"]
+    assert opened == [row for row in NEEDS if scope in (row[2], Scope.ADMIN)]
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/problems/timeout"])
+def test_monitors_may_ask_with_head(picloud: Running, path: str) -> None:
+    answer = picloud.call("HEAD", path)
+    assert (answer.status, answer.body) == (200, b"")

@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from picloud.cli.doctor import doctor
+from picloud.executor import protections
 from tests.running import ROOT, Running
 
 EXAMPLES = ROOT / "config" / "examples"
@@ -94,6 +97,34 @@ def test_logs_show_the_oldest_line_first(picloud: Running) -> None:
     assert len(json.loads(text(picloud.cli("logs", "chatty", "-n", "2", "--json")))) == 2
 
 
+def test_a_log_line_cannot_write_to_the_terminal(picloud: Running) -> None:
+    picloud.deploy("forger", 'return function() log.info("a\\27[31mred\\r\\nforged") end')
+    picloud.record_of(picloud.call("GET", "/fn/forger"))
+    shown = text(picloud.cli("logs", "forger"))
+    assert "\x1b" not in shown
+    assert "\r" not in shown
+    assert "\n    forged" in shown
+
+
+@pytest.mark.parametrize("name", ["victim?x", "victim#x", "victim/versions", "../scripts/victim", "vic\ntim"])
+def test_a_name_that_is_none_reaches_no_other_script(picloud: Running, name: str) -> None:
+    picloud.deploy("victim", "return 1")
+    for command in (["rm", name, "--yes"], ["show", name], ["versions", name], ["rollback", name], ["invoke", name]):
+        done = picloud.cli(*command)
+        assert (done.returncode, done.stdout) == (1, b""), command
+        assert b"Traceback" not in done.stderr
+    assert picloud.cli("deploy", str(EXAMPLES / "hello.lua"), "--name", name).returncode == 1
+    assert picloud.call("GET", "/fn/victim").body == b"1"
+
+
+def test_doctor_fails_where_sandboxes_would_not_run(picloud: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = [protections.Protection("seccomp", active=False, required=True, reason="not here")]
+    monkeypatch.setattr(protections, "inspect", lambda _user: lacking)
+    done = CliRunner().invoke(doctor)
+    assert done.exit_code == 1
+    assert "MISSING" in done.output
+
+
 def test_doctor_names_every_protection(picloud: Running) -> None:
     found = {item["name"]: item for item in json.loads(text(picloud.cli("doctor", "--json")))}
     assert found["seccomp"]["active"]
@@ -109,6 +140,12 @@ def test_doctor_names_every_protection(picloud: Running) -> None:
         (["deploy", "no-such-file.lua"], 2, b"no-such-file.lua"),
         (["frobnicate"], 2, b"frobnicate"),
         (["invoke"], 2, b"NAME"),
+        (["invoke", "nobody"], 1, b"there is no script 'nobody'"),
+        (["invoke", "x", "--data", "@nofile"], 2, b"nofile"),
+        (["invoke", "x", "--content-type", "a\nb"], 2, b"control characters"),
+        (["rollback", "x", "0"], 2, b"0 is not in the range"),
+        (["logs", "-n", "-3"], 2, b"-3 is not in the range"),
+        (["logs", "nobody"], 1, b"there is no script 'nobody'"),
     ],
 )
 def test_what_is_wrong_is_said_with_the_right_exit_status(
@@ -122,6 +159,17 @@ def test_what_is_wrong_is_said_with_the_right_exit_status(
 def test_a_wrong_token_is_said_to_be_one(picloud: Running) -> None:
     done = picloud.cli("ls", PICLOUD_TOKEN="pc_wrong")
     assert (done.returncode, b"token" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("environment", [{"PICLOUD_URL": "localhost:1"}, {"PICLOUD_URL": "ftp://x"}])
+def test_an_address_that_is_none_is_said_to_be_one(picloud: Running, environment: dict[str, str]) -> None:
+    done = picloud.cli("ls", **environment)
+    assert (done.returncode, b"must be http://" in done.stderr) == (2, True)
+
+
+def test_a_token_with_a_line_break_is_said_to_be_wrong(picloud: Running) -> None:
+    done = picloud.cli("ls", PICLOUD_TOKEN="a\nb")
+    assert (done.returncode, b"PICLOUD_TOKEN" in done.stderr, b"Traceback" in done.stderr) == (1, True, False)
 
 
 def test_nothing_that_listens_is_said_with_what_to_do(picloud: Running) -> None:

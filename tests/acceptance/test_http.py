@@ -125,6 +125,21 @@ def test_an_unknown_script_is_a_problem(picloud: Running) -> None:
     assert (answer.status, answer.problem) == (404, "not-found")
 
 
+@pytest.mark.parametrize(
+    "path", ["/fn%2Fecho", "/fn%2F", "/fn/", "/fn/%00", "/fn/%0Aforged", "/fn/%E2%82%AC", "/fn/..", "/fn//x"]
+)
+def test_a_name_that_cannot_be_one_is_not_found(picloud: Running, path: str) -> None:
+    assert picloud.call("GET", path).problem == "not-found"
+
+
+def test_204_and_304_end_with_their_head_on_the_wire(picloud: Running) -> None:
+    for status in (204, 304):
+        picloud.deploy("bare", f"return {{ status = {status}, body = 'x' }}")
+        answer = picloud.raw(b"GET /fn/bare HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        assert answer.endswith(b"\r\n\r\n")
+        assert b"transfer-encoding" not in answer.lower()
+
+
 def test_what_is_no_http_is_a_problem_too(picloud: Running) -> None:
     answer = picloud.raw(b"GET /\r\n\r\nnonsense: x\r\n\r\n")
     assert b" 400 " in answer.split(b"\r\n")[0]

@@ -46,7 +46,11 @@ def await_end(pid: int) -> None:
 
 
 def status_of(pid: int) -> dict[str, str]:
-    text = Path(f"/proc/{pid}/status").read_text()
+    """The fields of /proc/PID/status; none if the process is gone."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
     return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
 
 
@@ -95,8 +99,20 @@ class Executor:
     @property
     def init_and_sandboxes(self) -> tuple[int, list[int]]:
         below = children_of(self.zygote)
-        init = [pid for pid in below if status_of(pid)["Name"] == "picloud-init"]
+        init = [pid for pid in below if name_of(pid) == "picloud-init"]
         return (init[0] if init else 0), [pid for pid in below if pid not in init]
+
+    def await_rest(self) -> None:
+        """Wait until the pool is full and every sandbox waits, confined; READY=1 comes when they are forked."""
+        until = time.monotonic() + PATIENCE_S
+        while not self._rests():
+            assert time.monotonic() < until
+
+    def _rests(self) -> bool:
+        states = [status_of(pid) for pid in (self.zygote, *self.init_and_sandboxes[1])]
+        confined = [it for it in states[1:] if it.get("Seccomp") == "2"]
+        asleep = all(it.get("State", "").startswith("S") for it in states)
+        return asleep and len(confined) == self.settings.pool_spare == len(states) - 1
 
     def await_ready(self) -> None:
         assert self.ready.recv(64) == b"READY=1"

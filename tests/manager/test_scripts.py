@@ -7,7 +7,7 @@ import pytest
 
 from picloud.errors import BodyTooLarge, InvalidRequest, InvalidSource
 from picloud.manager.scripts import SOURCE_BYTES_MAX, Scripts
-from picloud.model import Script, Settings, SyntaxProblem
+from picloud.model import Condition, Script, Settings, SyntaxProblem
 
 
 class Shelf:
@@ -17,7 +17,9 @@ class Shelf:
         self.put_files: list[Mapping[str, bytes]] = []
         self.announced = 0
 
-    def put(self, name: str, files: Mapping[str, bytes], sha256: str, created_by: str) -> tuple[int, bool]:
+    def put(
+        self, name: str, files: Mapping[str, bytes], sha256: str, created_by: str, condition: Condition
+    ) -> tuple[int, bool]:
         self.put_files.append(files)
         return len(self.put_files), True
 

@@ -18,10 +18,8 @@ class Table:
         self.batches: list[list[Record]] = []
         self.arrived = threading.Semaphore(0)
         self.refused = threading.Semaphore(0)
-        self.tidied = threading.Semaphore(0)
         self.away = False
         self.broken = False
-        self.expired: list[tuple[int, int]] = []
 
     def add(self, records: Sequence[Record]) -> None:
         if self.away:
@@ -33,14 +31,6 @@ class Table:
             raise ValueError
         self.batches.append(list(records))
         self.arrived.release()
-
-    def expire(self, keep_days: int, keep_rows: int) -> int:
-        self.expired.append((keep_days, keep_rows))
-        self.tidied.release()
-        return 0
-
-    def vacuum(self) -> None:
-        raise AssertionError("nothing was deleted")
 
     @property
     def records(self) -> list[Record]:
@@ -54,7 +44,7 @@ def table() -> Table:
 
 @pytest.fixture
 def recorder(table: Table) -> Iterator[Recorder]:
-    ours = Recorder(table, keep_days=7, keep_rows=100)
+    ours = Recorder(table, lambda _: None)
     ours.start()
     yield ours
     ours.stop()
@@ -75,7 +65,7 @@ def test_records_of_a_moment_are_written_together(recorder: Recorder, table: Tab
 
 
 def test_stop_writes_what_is_left(table: Table) -> None:
-    recorder = Recorder(table, keep_days=7, keep_rows=100)
+    recorder = Recorder(table, lambda _: None)
     recorder.start()
     sent = [record() for _ in range(2500)]
     for one in sent:
@@ -97,7 +87,7 @@ def test_records_wait_for_a_database_that_is_away(recorder: Recorder, table: Tab
 
 def test_stop_does_not_wait_for_a_database_that_is_away(table: Table, caplog: pytest.LogCaptureFixture) -> None:
     table.away = True
-    recorder = Recorder(table, keep_days=7, keep_rows=100)
+    recorder = Recorder(table, lambda _: None)
     recorder.start()
     recorder.add(record())
     recorder.stop()
@@ -130,10 +120,3 @@ def test_memory_is_bounded_while_the_database_is_away(
     recorder.stop()
     assert 25 <= len(table.records) <= 32
     assert "records dropped" in caplog.text
-
-
-def test_retention_is_looked_after_with_the_first_batch(recorder: Recorder, table: Table) -> None:
-    recorder.add(record())
-    assert table.arrived.acquire(timeout=5)
-    assert table.tidied.acquire(timeout=5)
-    assert table.expired == [(7, 100)]

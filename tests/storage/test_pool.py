@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 import psycopg2
 import pytest
 
-from picloud.errors import ConfigurationError, DatabaseUnavailable, OutcomeUnknown, PlatformError
+from picloud.errors import ConfigurationError, DatabaseUnavailable, OutcomeUnknown, PlatformError, TransactionConflict
 from picloud.storage.connection import TransactionAborted, connect, reason, unique_violation
 from picloud.storage.embedded import EmbeddedPostgres
 from picloud.storage.pool import Pool, PoolClosed, PoolTimeout
@@ -159,7 +159,7 @@ def test_deadlocks_are_left_to_the_caller(pool: Pool, dsn: str) -> None:
                 cursor.execute("UPDATE things SET id = id WHERE id = %s", (first,))
                 meet.wait(WAIT_S)
                 cursor.execute("UPDATE things SET id = id WHERE id = %s", (second,))
-        except psycopg2.errors.DeadlockDetected as error:
+        except TransactionConflict as error:
             victims.append(error)
 
     run_all([threading.Thread(target=cross, args=pair) for pair in ((1, 2), (2, 1))])
