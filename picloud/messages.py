@@ -56,7 +56,7 @@ def read_json(req: falcon.Request, kind: type[Typed]) -> Typed:
     body = read_body(req.env, _JSON_BYTES_MAX)
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"the body is not what is asked for: {error}") from error
 
 
@@ -123,5 +123,5 @@ def send_page(
 def _next_part(stream: Any, size: int) -> bytes:
     try:
         return bytes(stream.read(size))
-    except OSError as error:  # gunicorn's errors of a broken chunk are of this kind
+    except Exception as error:
         raise InvalidRequest("the body could not be read to its end") from error

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 SCRIPT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -181,7 +180,7 @@ class StoredLine:
     at: datetime
     level: Level
     message: str
-    fields: Any  # a JSON object, or None
+    fields: str | None  # a JSON object as text: it came from a sandbox, and is parsed by nobody here
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,14 @@
 Owns: construction. Every other module takes its collaborators; this one chooses them.
 """
 
+import threading
 from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from picloud.api import problems
 from picloud.api.apps import Collaborators, create_app
-from picloud.errors import Overloaded
+from picloud.errors import DatabaseUnavailable, Overloaded, PicloudError
 from picloud.executor import protections
 from picloud.executor.client import SandboxClient
 from picloud.manager.scripts import Scripts, Versions
@@ -27,6 +29,7 @@ from picloud.storage.tokens import TokenTable
 
 _API_CONNECTIONS = 4  # of each worker, beside one for LISTEN and one for records
 _CONNECTION_WAIT_MS = 2_000
+_READY_WITHIN_S = 3.0
 
 
 class Platform:
@@ -87,9 +90,24 @@ class Platform:
         )
 
     def _check_database(self) -> Sequence[str]:
-        with self._pool.transaction() as cursor:
-            cursor.execute("SELECT 1")
+        """Asks from a thread: a server that is stopped, or whose disk is, answers neither yes nor no."""
+        answers: SimpleQueue[PicloudError | None] = SimpleQueue()
+        threading.Thread(target=self._ask_database, args=(answers,), name="readyz", daemon=True).start()
+        try:
+            failure = answers.get(timeout=_READY_WITHIN_S)
+        except Empty:
+            raise DatabaseUnavailable(f"the database did not answer within {_READY_WITHIN_S:.0f} s") from None
+        if failure:
+            raise failure
         return ()
+
+    def _ask_database(self, answers: "SimpleQueue[PicloudError | None]") -> None:
+        try:
+            with self._pool.transaction():  # an empty one is a ping
+                pass
+            answers.put(None)
+        except PicloudError as error:
+            answers.put(error)
 
     def _check_executor(self) -> Sequence[str]:
         try:

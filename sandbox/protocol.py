@@ -49,6 +49,8 @@ MEMORY_LIMIT = b"memory-limit"
 BAD_RESPONSE = b"bad-response"
 INVALID_REQUEST = b"invalid-request"
 
+LINE_OVERHEAD_BYTES = 64  # what a log line counts against log_bytes beside its text; prelude/log.lua has the same
+
 LEVELS = (b"debug", b"info", b"warn", b"error")
 
 _LENGTH_BYTES = 4

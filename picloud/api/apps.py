@@ -28,9 +28,12 @@ class Collaborators:
     checks: dict[str, health.Check]
 
 
+PUBLIC = (health.Front, health.Healthz, health.Readyz, health.ProblemPage)
+
+
 def create_app(our: Collaborators) -> falcon.App[falcon.Request, falcon.Response]:
     """The WSGI application; pure: it opens nothing."""
-    app = falcon.App(middleware=[Authentication(our.tokens)])
+    app = falcon.App(middleware=[Authentication(our.tokens, PUBLIC)])
     app.resp_options.default_media_type = None  # type: ignore[assignment] # a script's answer has the type it gave
     problems.install(app)
 

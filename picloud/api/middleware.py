@@ -18,13 +18,16 @@ class TokenFinder(Protocol):
 
 
 class Authentication:
-    """Sets `req.context.principal` for everything under /api/, or refuses: routes there cannot forget it."""
+    """Sets `req.context.principal` for everything under /api/, and lets only public resources answer without it."""
 
-    def __init__(self, tokens: TokenFinder) -> None:
+    def __init__(self, tokens: TokenFinder, public: tuple[type, ...]) -> None:
         self._tokens = tokens
+        self._public = public
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
-        """Unauthorized without a token that is known."""
+        """NotFound for a path that is none; Unauthorized under /api/ without a token that is known."""
+        if req.path.startswith("//"):  # Falcon's router would look past the slashes
+            raise NotFound
         if not req.path.startswith(GUARDED):
             return
         if not req.path.isprintable():
@@ -33,3 +36,8 @@ class Authentication:
         if principal is None:
             raise Unauthorized("the token is not known here: it was mistyped, replaced or revoked")
         req.context.principal = principal
+
+    def process_resource(self, req: falcon.Request, _resp: falcon.Response, resource: object, _params: object) -> None:
+        """Deny by default: whatever way a request came to a resource."""
+        if not isinstance(resource, self._public) and not hasattr(req.context, "principal"):
+            raise Unauthorized

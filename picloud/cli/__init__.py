@@ -32,11 +32,11 @@ def main() -> None:
         picloud(prog_name="picloud")
     except ConfigurationError as error:
         _fail(error, 2)
-    except PicloudError as error:
+    except (PicloudError, OSError) as error:
         _fail(error, 1)
 
 
-def _fail(error: PicloudError, code: int) -> None:
+def _fail(error: Exception, code: int) -> None:
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(str(error), err=True)
     sys.exit(code)

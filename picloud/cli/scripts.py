@@ -14,6 +14,7 @@ import click
 from picloud.cli.client import ApiError, Client, connect, describe
 from picloud.cli.output import as_json, show_json, show_rows
 from picloud.errors import PicloudError
+from picloud.model import is_script_name
 
 _API = "/api/v1"
 _LOGS_APPEAR_WITHIN_S = 2.0
@@ -142,7 +143,9 @@ def curl_line(url: str, path: str) -> str:
 
 
 def _path(name: str) -> str:
-    return f"{_API}/scripts/{quote(name, safe='')}"
+    if not is_script_name(name):  # in a URL it could reach another script
+        raise PicloudError(f"there is no script {name!r}, and there cannot be one of this name")
+    return f"{_API}/scripts/{name}"
 
 
 def script_name_of(path: Path) -> str:
@@ -196,8 +199,5 @@ def _log_text(line: dict[str, Any]) -> str:
 
 def _harmless(message: str) -> str:
     """No control character of a script reaches a terminal; a message's own lines are set in."""
-    lines = (
-        "".join(one if one.isprintable() or one == "\t" else repr(one)[1:-1] for one in line)
-        for line in message.split("\n")
-    )
-    return "\n    ".join(lines)
+    shown = (one if one.isprintable() or one in "\t\n" else repr(one)[1:-1] for one in message)
+    return "".join(shown).replace("\n", "\n    ")

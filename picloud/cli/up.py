@@ -163,7 +163,7 @@ def _ensure_admin_token(settings: ServerSettings) -> None:
     pool = Pool(settings.database_url, size=1, wait_ms=5_000)
     try:
         tokens, path = TokenTable(pool), settings.admin_token_file
-        if path.exists() and tokens.find(path.read_text(encoding="utf-8").strip()):
+        if path.exists() and tokens.find(path.read_text(encoding="utf-8", errors="replace").strip()):
             return
         secret = new_secret()
         path.unlink(missing_ok=True)

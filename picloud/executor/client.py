@@ -76,7 +76,7 @@ class SandboxClient:
     def check(self, files: Mapping[str, bytes]) -> SyntaxProblem | None:
         """Compile every file in a sandbox, running nothing: the first problem, or None.
 
-        Raises Overloaded, ExecutorLost, or PlatformError if the sandbox did not survive the source.
+        A source that its sandbox does not survive has one, too. Raises Overloaded, ExecutorLost.
         """
         payload = _payload(protocol.MODE_COMPILE, CHECK_LIMITS, files, {}, b"")
         packets = protocol.frames(protocol.REQUEST, payload)
@@ -86,12 +86,13 @@ class SandboxClient:
             try:
                 end = _exchange(line, decoder, packets[1:], _ignore)
             except (BadFrame, DeadlinePassed) as error:
-                raise PlatformError(f"the source could not be checked: {error or 'it took too long'}") from error
+                return _too_much(str(error) or "it takes too long")
         return _problem(end)
 
     def ping(self) -> None:
-        """Prove that a sandbox answers; raises as `check` does."""
-        self.check({"main.lua": b"return nil"})
+        """Prove that a sandbox answers; raises as `check` does, and PlatformError if it does not survive a nothing."""
+        if problem := self.check({"main.lua": b"return nil"}):
+            raise PlatformError(f"a sandbox was asked for nothing and failed: {problem.message}")
 
     def _accepted_line(self, first: bytes, limits: Limits) -> tuple[Line, Decoder]:
         """A line that a sandbox has accepted, with ``first`` sent; Overloaded or ExecutorLost if there is none in time.
@@ -198,7 +199,12 @@ def _problem(end: End) -> SyntaxProblem | None:
         return SyntaxProblem(end.file, end.line, end.message)
     if end is None:
         raise ExecutorLost
-    raise PlatformError(f"the source could not be checked: {_run_of(end, CHECK_LIMITS).detail}")
+    return _too_much(_run_of(end, CHECK_LIMITS).detail)
+
+
+def _too_much(reason: str) -> SyntaxProblem:
+    """The source is at fault: a sandbox that only compiles ends like that over a bomb."""
+    return SyntaxProblem("main.lua", 1, f"it cannot be compiled within the limits: {reason}")
 
 
 def _run_payload(program: Program, request: Request) -> bytes:

@@ -126,6 +126,8 @@ class Decoder:
             return _died(packet[2:])
         if self._tag not in (b"", tag):
             raise BadFrame("a message inside another")
+        if more == b"\1" and len(packet) < protocol.FRAME_BYTES_MAX:
+            raise BadFrame("a message in pieces smaller than they could be")
         self._collect(tag, packet[2:])
         if more == b"\1":
             return None
@@ -266,4 +268,4 @@ def text(raw: bytes) -> str:
 
 
 def _log_lines(limits: Limits) -> int:
-    return _LOG_LINES_MIN + limits.log_bytes
+    return _LOG_LINES_MIN + limits.log_bytes // protocol.LINE_OVERHEAD_BYTES

@@ -40,6 +40,7 @@ class Recorder:
         self._written = written  # told of each batch's size
         self._buffer: deque[Record] = deque()
         self._buffer_bytes = 0
+        self._without_lines = 0  # since the last batch
         self._dropped = 0
         self._changed = threading.Condition()
         self._stopping = False
@@ -61,11 +62,14 @@ class Recorder:
     def add(self, record: Record) -> None:
         """Take one record; never waits for the database."""
         with self._changed:
+            if self._buffer_bytes + _weight(record) > _BUFFER_BYTES_MAX:  # the database is away, or slower than we are
+                record = Record(record.invocation, ())  # who writes much loses it, and nobody else
+                self._without_lines += 1
+            if self._buffer_bytes > 2 * _BUFFER_BYTES_MAX:
+                self._dropped += 1
+                return
             self._buffer.append(record)
             self._buffer_bytes += _weight(record)
-            while self._buffer_bytes > _BUFFER_BYTES_MAX:  # the database has been away for long
-                self._buffer_bytes -= _weight(self._buffer.popleft())
-                self._dropped += 1
             if len(self._buffer) == 1:
                 self._changed.notify()
 
@@ -107,9 +111,10 @@ class Recorder:
                 if self._buffer and self._buffer[0] is record:  # not dropped meanwhile
                     self._buffer.popleft()
                     self._buffer_bytes -= _weight(record)
-            dropped, self._dropped = self._dropped, 0
-        if dropped:
-            _log.error("records dropped while the database was away: %d", dropped)
+            lost = (self._without_lines, self._dropped)
+            self._without_lines = self._dropped = 0
+        if any(lost):
+            _log.error("too much to write: %d invocations lost their log lines, %d their record", *lost)
 
 
 def _weight(record: Record) -> int:

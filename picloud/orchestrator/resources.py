@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Protocol
 
 import falcon
+import msgspec
 
 from picloud.auth import Scope
 from picloud.errors import InvalidRequest, NotFound
@@ -135,7 +136,7 @@ class _Invoked:
 def _line_shape(line: StoredLine) -> dict[str, object]:
     shape = asdict(line)
     del shape["id"]
-    return shape
+    return {**shape, "fields": msgspec.Raw(line.fields.encode()) if line.fields else None}
 
 
 def _uuid(req: falcon.Request, name: str) -> str:

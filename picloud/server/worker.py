@@ -129,7 +129,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
 
     def _make_room(self) -> None:
         """Take connections while there are threads to serve them, or when it is time to refuse some."""
-        if self.nr_conns >= self.worker_connections and (longest := self._idle.first()):
+        if self.nr_conns >= self.worker_connections and (longest := self._idle.first() or self._heads.first()):
             self._drop(longest)
         free = self._in_flight < self.cfg.threads or time.monotonic() >= self._full_until
         self.set_accept_enabled(free and self.nr_conns < self.worker_connections)

@@ -81,8 +81,17 @@ def translated() -> Iterator[None]:
         yield
     except TransactionRollbackError as error:
         raise TransactionConflict from error
-    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+    except psycopg2.Error as error:
+        if not lost(error):
+            raise
         raise DatabaseUnavailable(f"the database does not answer: {reason(error)}") from error
+
+
+def lost(error: psycopg2.Error) -> bool:
+    """Whether the server is gone or refuses; a backend that was killed shows as a bare DatabaseError without a code."""
+    if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
+        return True
+    return type(error) is psycopg2.DatabaseError and error.pgcode is None
 
 
 def reason(error: psycopg2.Error) -> str:

@@ -26,7 +26,7 @@ _PAGE = f"""SELECT {_COLUMNS} FROM invocations
  WHERE (%(script)s = '' OR script = %(script)s) AND (%(after)s = '' OR id < nullif(%(after)s, '')::uuid)
  ORDER BY id DESC LIMIT %(limit)s"""
 
-_LINES = """SELECT id, invocation::text, script, at, level, message, fields FROM log_lines
+_LINES = """SELECT id, invocation::text, script, at, level, message, fields::text FROM log_lines
  WHERE (%(script)s = '' OR script = %(script)s)
    AND (%(invocation)s = '' OR invocation = nullif(%(invocation)s, '')::uuid)
    AND (%(after)s = 0 OR id < %(after)s)

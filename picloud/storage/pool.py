@@ -145,7 +145,7 @@ class Pool:
 
 
 def _has_begun(idle: Connection) -> bool:
-    with suppress(psycopg2.OperationalError, psycopg2.InterfaceError), idle.cursor() as cursor:
+    with suppress(psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.DatabaseError), idle.cursor() as cursor:
         cursor.execute("BEGIN")
         return True
     return False

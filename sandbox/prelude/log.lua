@@ -8,6 +8,7 @@ local call, encode, text_of = host.call, json.encode, fault.text_of
 
 local LINE_BYTES_MAX = 60000 -- message and fields: a line is one frame, and a frame has 64 KiB
 local FIELDS_BYTES_MAX = 30000
+local LINE_OVERHEAD_BYTES = 64 -- what each line costs the limit beside its text: it is a row of a table
 
 local bytes_max, bytes_used, truncated = 0, 0, false
 
@@ -80,7 +81,7 @@ local function write(level, value, fields)
     json_text = '{"truncated":"' .. #json_text .. ' bytes of fields"}'
   end
   local message = cut(message_text(value), LINE_BYTES_MAX - #json_text)
-  bytes_used = bytes_used + #message + #json_text
+  bytes_used = bytes_used + #message + #json_text + LINE_OVERHEAD_BYTES
   if bytes_used > bytes_max then
     truncated = true
     call("log", "warn", "log truncated: over " .. bytes_max .. " bytes", "")

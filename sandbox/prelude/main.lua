@@ -61,7 +61,7 @@ end
 -- The position that the message itself names, if it is one of the script's.
 local function locate(message)
   local at, number = match(message, "^([^:\n]+):(%d+): ")
-  if at and bundle.has(at) then
+  if at and #number < 10 and bundle.has(at) then
     file, line = at, tonumber(number)
   end
 end

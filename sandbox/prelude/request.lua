@@ -1,7 +1,8 @@
 -- Owns: what a script sees as `request`. Parts that take work are made when first looked at, then stay.
 local fault, json, url = (...).fault, (...).json, (...).url
 
-local gmatch, lower, match = string.gmatch, string.lower, string.match
+local byte, find, gmatch, lower, match, sub =
+  string.byte, string.find, string.gmatch, string.lower, string.match, string.sub
 local unpack_value = string.unpack
 local error, rawget, rawset, setmetatable, type = error, rawget, rawset, setmetatable, type
 local raise = fault.raise
@@ -31,11 +32,26 @@ local function header(name)
   return own_headers[name]
 end
 
+local BLANK = { [byte(" ")] = true, [byte("\t")] = true }
+
+-- TEXT between START and STOP without the blanks at its ends; linear, whatever a client sends.
+local function trimmed(text, start, stop)
+  while start <= stop and BLANK[byte(text, start)] do
+    start = start + 1
+  end
+  while stop >= start and BLANK[byte(text, stop)] do
+    stop = stop - 1
+  end
+  return sub(text, start, stop)
+end
+
 local function read_cookies()
   local cookies = {}
   for pair in gmatch(header("cookie") or "", "[^;]+") do
-    local name, value = match(pair, "^%s*([^=]-)%s*=%s*(.-)%s*$")
+    local equals = find(pair, "=", 1, true)
+    local name = equals and trimmed(pair, 1, equals - 1)
     if name and rawget(cookies, name) == nil then
+      local value = trimmed(pair, equals + 1, #pair)
       cookies[name] = match(value, '^"(.*)"$') or value
     end
   end

@@ -40,6 +40,8 @@ local function status_of(value, default)
   if number_type(value) ~= "integer" then
     local kind = type(value)
     refuse("status must be an integer, not " .. (kind == "number" and tostring(value) or "a " .. kind))
+  elseif value < 200 or value > 599 then
+    refuse("status must be from 200 to 599, not " .. tostring(value))
   end
   return value
 end

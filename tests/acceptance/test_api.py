@@ -44,6 +44,22 @@ def test_a_source_that_does_not_compile_leaves_the_active_version(picloud: Runni
     assert len(picloud.api("GET", "scripts/stays/versions").json["items"]) == 1
 
 
+def test_a_source_that_takes_too_much_to_compile_is_refused(picloud: Running) -> None:
+    bomb = b"if a then " + b"elseif a then " * 70_000 + b"end"
+    answer = picloud.api("PUT", "scripts/bomb", bomb, "text/x-lua")
+    assert (answer.problem, answer.status) == ("syntax-error", 422)
+    assert "within the limits" in answer.json["detail"]
+    assert picloud.api("GET", "scripts/bomb").status == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["//api/v1/scripts", "///api/v1/logs", "/%61pi/v1/scripts", "//healthz", "/api//v1/scripts"]
+)
+def test_a_path_with_tricks_opens_nothing(picloud: Running, path: str) -> None:
+    request = f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode()
+    assert picloud.raw(request).split(b" ")[1] in (b"401", b"404")
+
+
 def test_bytecode_is_refused(picloud: Running) -> None:
     assert picloud.api("PUT", "scripts/bytecode", b"\x1bLuaT\0\x19", "text/x-lua").problem == "syntax-error"
 
@@ -112,6 +128,8 @@ def test_nothing_is_shown_without_a_token(picloud: Running, path: str, header: d
         ("PUT", "scripts/typed/active", b'{"version": "1"}', "invalid-request"),
         ("PUT", "scripts/typed/active", b'{"version": 1, "x": 2}', "invalid-request"),
         ("PUT", "scripts/typed/active", b'{"version": 99}', "not-found"),
+        ("PUT", "scripts/typed/active", b'{"\xff": 1}', "invalid-request"),
+        ("PUT", "scripts/typed/active", b'{"version": 1, "\xed\xa0\x80": 1}', "invalid-request"),
         ("PUT", "scripts/typed/active", b'{"version": 99999999999999999999}', "invalid-request"),
         ("PUT", "scripts/big", b"--" + b"x" * 1024 * 1024, "body-too-large"),
         ("PUT", "scripts/typed?activate=false", b"return 2", "invalid-request"),

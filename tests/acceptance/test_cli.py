@@ -163,7 +163,7 @@ def test_a_wrong_token_is_said_to_be_one(picloud: Running) -> None:
 
 @pytest.mark.parametrize("environment", [{"PICLOUD_URL": "localhost:1"}, {"PICLOUD_URL": "ftp://x"}])
 def test_an_address_that_is_none_is_said_to_be_one(picloud: Running, environment: dict[str, str]) -> None:
-    done = picloud.cli("ls", **environment)
+    done = picloud.cli("ls", stdin=b"", **environment)
     assert (done.returncode, b"must be http://" in done.stderr) == (2, True)
 
 

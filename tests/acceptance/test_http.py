@@ -1,6 +1,7 @@
 """What a script sees of HTTP, and what a caller gets back."""
 
 import json
+import socket
 
 import pytest
 
@@ -144,3 +145,34 @@ def test_what_is_no_http_is_a_problem_too(picloud: Running) -> None:
     answer = picloud.raw(b"GET /\r\n\r\nnonsense: x\r\n\r\n")
     assert b" 400 " in answer.split(b"\r\n")[0]
     assert b"application/problem+json" in answer
+
+
+def test_a_cookie_header_of_blanks_costs_nothing(picloud: Running) -> None:
+    picloud.deploy("cookie", "return function(r) return (r.cookies.x or '-') .. (r.cookies.y or '-') end")
+    picloud.set("cookie", {"limits": {"cpu_ms": 200}})
+    for header in (
+        "x=1;" + " " * 7000 + "a;y=2",
+        "x=1" + "\t" * 7000 + "; y = 2",
+        "x=1;y" + " " * 3000 + "=" + " " * 3000 + "2",
+    ):
+        answer = picloud.call("GET", "/fn/cookie", headers={"cookie": header})
+        assert (answer.status, answer.body) == (200, b"12")
+
+
+def test_who_hangs_up_in_the_middle_of_a_body_harms_nobody(picloud: Running) -> None:
+    picloud.deploy("reader", "return function(r) return #r.body end")
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", picloud.port)) as connection:
+            connection.sendall(b"POST /fn/reader HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nx")
+    assert picloud.call("POST", "/fn/reader", b"12345").json == 5
+
+
+def test_more_silent_connections_than_a_server_keeps_do_not_lock_others_out(picloud: Running) -> None:
+    silent = []
+    try:
+        for _ in range(2_600):
+            silent.append(socket.create_connection(("127.0.0.1", picloud.port)))
+        assert picloud.call("GET", "/healthz").status == 200
+    finally:
+        for connection in silent:
+            connection.close()

@@ -15,6 +15,10 @@ ROWS: list[tuple[str, int, dict[str, int], str]] = [
     ("memory-limit", 500, {}, 'local t = {} for i = 1, 1e9 do t[i] = ("x"):rep(100000) .. i end'),
     ("bad-response", 502, {}, "return { status = 99 }"),
     ("bad-response", 502, {}, "return { status = 600 }"),
+    ("bad-response", 502, {}, "return { status = -1 }"),
+    ("bad-response", 502, {}, "return { status = math.mininteger }"),
+    ("script-error", 500, {}, 'error("main.lua:99999999999999999999: x", 0)'),
+    ("script-error", 500, {}, 'error("main.lua:" .. ("9"):rep(400) .. ": x", 0)'),
     ("bad-response", 502, {}, 'return { status = "ok" }'),
     ("bad-response", 502, {}, 'return { headers = { ["bad name"] = "x" } }'),
     ("bad-response", 502, {}, 'return { headers = { x = "a\\r\\nb: c" } }'),
@@ -86,6 +90,15 @@ def test_lines_written_before_a_kill_are_kept(picloud: Running) -> None:
     picloud.set("killed", {"limits": {"wall_ms": 300}})
     lines = logs_of(picloud, picloud.record_of(picloud.call("GET", "/fn/killed")))
     assert [line["message"] for line in lines[::-1]] == ["before", "timeout: exceeded the wall clock limit of 300 ms"]
+
+
+def test_many_short_lines_are_cut_off_and_not_a_crash(picloud: Running) -> None:
+    picloud.deploy("chatty", 'return function() for i = 1, 70000 do print("") end return "ok" end')
+    answer = picloud.call("GET", "/fn/chatty")
+    assert answer.body == b"ok"
+    record = picloud.record_of(answer)
+    newest = picloud.api("GET", f"logs?invocation={record['id']}&limit=1").json["items"][0]
+    assert newest["message"] == "log truncated: over 65536 bytes"
 
 
 def test_a_script_at_its_concurrency_is_refused_and_told_when_to_come_again(picloud: Running) -> None:

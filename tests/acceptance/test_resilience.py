@@ -130,6 +130,15 @@ def test_while_the_database_is_away_cached_scripts_answer_and_all_recovers(sturd
     assert sturdy.call("GET", "/fn/hello").status == 200
 
 
+def test_a_killed_idle_connection_of_the_database_is_not_noticed(sturdy: Running) -> None:
+    for _ in range(5):
+        for pid, command in sturdy.processes().items():
+            if "postgres: picloud picloud" in command:
+                kill_if_there(pid)
+        eventually(lambda: sturdy.call("GET", "/readyz").status, lambda status: status == 200)
+        assert sturdy.api("GET", "scripts").status == 200
+
+
 def test_an_upload_is_live_on_every_worker_with_its_answer(sturdy: Running) -> None:
     for number in range(20):
         sturdy.deploy("live", f"return 'version {number}'")

@@ -75,6 +75,14 @@ def children_of(pid: int) -> list[int]:
     return sorted(found)
 
 
+def _is_zygote(pid: int) -> bool:
+    """Whether it is locked down and leads its session; a child just forked still has its name."""
+    try:
+        return name_of(pid) == "picloud-zygote" and os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
 @dataclass
 class Executor:
     """One running picloud-executor."""
@@ -92,7 +100,7 @@ class Executor:
     def zygote(self) -> int:
         """Its pid, once there is one: the orphans of a dead one are the supervisor's children for a moment, too."""
         until = time.monotonic() + PATIENCE_S
-        while not (found := [pid for pid in children_of(self.process.pid) if name_of(pid) == "picloud-zygote"]):
+        while not (found := [pid for pid in children_of(self.process.pid) if _is_zygote(pid)]):
             assert time.monotonic() < until
         return found[0]
 

@@ -34,6 +34,7 @@ def family(executor: Executor) -> list[int]:
 
 
 def test_a_waiting_sandbox_is_locked_down(executor: Executor) -> None:
+    executor.await_rest()
     for pid in executor.init_and_sandboxes[1]:
         status = status_of(pid)
         assert status["Name"] == "picloud-sandbox"
@@ -52,6 +53,7 @@ def test_the_zygote_and_its_init_hold_no_privileges(executor: Executor) -> None:
 
 @pytest.mark.root  # who is not dumpable shows its limits and descriptors to root only
 def test_a_waiting_sandbox_has_three_descriptors_and_its_limits(executor: Executor) -> None:
+    executor.await_rest()
     pid = executor.init_and_sandboxes[1][0]
     limits = Path(f"/proc/{pid}/limits").read_text()
 

@@ -52,8 +52,8 @@ def test_lines_come_in_order() -> None:
 
 
 def test_over_the_limit_one_line_says_so_and_nothing_follows() -> None:
-    lines = logged("for i = 1, 100 do log.info('0123456789') end log.error('last')", log_bytes=55)
-    assert lines == [(b"info", b"0123456789", b"")] * 5 + [(b"warn", b"log truncated: over 55 bytes", b"")]
+    lines = logged("for i = 1, 100 do log.info('0123456789') end log.error('last')", log_bytes=5 * (10 + 64) + 5)
+    assert lines == [(b"info", b"0123456789", b"")] * 5 + [(b"warn", b"log truncated: over 375 bytes", b"")]
 
 
 def test_fields_count_against_the_limit() -> None:

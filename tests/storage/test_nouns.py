@@ -168,7 +168,7 @@ def test_a_batch_comes_back_as_it_was(invocations: InvocationTable) -> None:
     assert invocations.page("a", 10, "") == [one.invocation for one in reversed(sent)]
     assert invocations.get(sent[0].invocation.id) == sent[0].invocation
     line = invocations.lines("", sent[1].invocation.id, 10, 0)[0]
-    assert (line.message, line.level, line.fields) == ("hello", Level.INFO, {"k": 1})
+    assert (line.message, line.level, line.fields) == ("hello", Level.INFO, '{"k": 1}')
 
 
 def test_a_batch_that_was_written_already_changes_nothing(invocations: InvocationTable) -> None:
@@ -191,6 +191,12 @@ def test_pages_go_from_new_to_old_without_a_gap(invocations: InvocationTable) ->
 def test_text_that_postgresql_cannot_hold_is_kept_as_far_as_it_can(invocations: InvocationTable) -> None:
     invocations.add([record(text="a\0b", fields='{"k": "\\u0000"}')])
     assert invocations.lines("a", "", 1, 0)[0].message == "a\N{REPLACEMENT CHARACTER}b"
+
+
+@pytest.mark.parametrize("fields", ['{"a":' + "9" * 6000 + "}", '{"a":' + "[" * 900 + "]" * 900 + "}"])
+def test_fields_that_no_parser_here_could_read_are_handed_on(invocations: InvocationTable, fields: str) -> None:
+    invocations.add([record(fields=fields)])
+    assert invocations.lines("a", "", 1, 0)[0].fields == fields
 
 
 def test_what_is_too_old_goes(invocations: InvocationTable) -> None:

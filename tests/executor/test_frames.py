@@ -1,0 +1,63 @@
+"""The decoder of hostile bytes: whatever comes, a message or BadFrame, in bounded memory."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from picloud.executor.frames import Accepted, BadFrame, Decoder, Log
+from picloud.model import Limits
+from sandbox import protocol
+
+LIMITS = Limits(response_bytes=200_000, log_bytes=1_000)
+
+
+def accepted() -> Decoder:
+    decoder = Decoder(LIMITS)
+    assert decoder.feed(protocol.ACCEPTED + b"\0") == Accepted()
+    return decoder
+
+
+@given(st.lists(st.binary(max_size=300), max_size=20))
+def test_any_packets_are_messages_or_a_bad_frame(packets: list[bytes]) -> None:
+    decoder = Decoder(LIMITS)
+    try:
+        for packet in packets:
+            decoder.feed(packet)
+    except BadFrame:
+        pass
+
+
+@given(st.sampled_from("ALRFD"), st.lists(st.binary(max_size=40), max_size=8))
+def test_any_fields_are_a_message_or_a_bad_frame(tag: str, fields: list[bytes]) -> None:
+    try:
+        accepted().feed(tag.encode() + b"\0" + protocol.pack(*fields))
+    except BadFrame:
+        pass
+
+
+def test_a_message_in_pieces_smaller_than_they_could_be_is_refused() -> None:
+    with pytest.raises(BadFrame, match="smaller than they could be"):
+        accepted().feed(protocol.RESULT + b"\1")
+
+
+def test_a_message_larger_than_its_kind_may_be_is_refused() -> None:
+    decoder = accepted()
+    piece = protocol.RESULT + b"\1" + b"x" * protocol.CHUNK_BYTES_MAX
+    with pytest.raises(BadFrame, match="larger than its kind"):
+        for _ in range(100):
+            decoder.feed(piece)
+
+
+def test_lines_are_counted_as_well_as_bytes() -> None:
+    decoder = accepted()
+    line = protocol.LOG + b"\0" + protocol.pack(b"info", b"", b"")
+    assert isinstance(decoder.feed(line), Log)
+    with pytest.raises(BadFrame, match="more log lines"):
+        for _ in range(LIMITS.log_bytes):
+            decoder.feed(line)
+
+
+@pytest.mark.parametrize("first", [protocol.RESULT, protocol.LOG, protocol.FAILURE])
+def test_nothing_comes_before_accepted(first: bytes) -> None:
+    with pytest.raises(BadFrame, match="out of order"):
+        Decoder(LIMITS).feed(first + b"\0" + protocol.pack(b"", b""))
