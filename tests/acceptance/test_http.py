@@ -1,5 +1,6 @@
 """What a script sees of HTTP, and what a caller gets back."""
 
+import contextlib
 import json
 import socket
 
@@ -150,11 +151,8 @@ def test_what_is_no_http_is_a_problem_too(picloud: Running) -> None:
 def test_a_cookie_header_of_blanks_costs_nothing(picloud: Running) -> None:
     picloud.deploy("cookie", "return function(r) return (r.cookies.x or '-') .. (r.cookies.y or '-') end")
     picloud.set("cookie", {"limits": {"cpu_ms": 200}})
-    for header in (
-        "x=1;" + " " * 7000 + "a;y=2",
-        "x=1" + "\t" * 7000 + "; y = 2",
-        "x=1;y" + " " * 3000 + "=" + " " * 3000 + "2",
-    ):
+    blanks = " " * 3000
+    for header in (f"x=1;{blanks}a;y=2", "x=1" + "\t" * 7000 + "; y = 2", f"x=1;y{blanks}={blanks}2"):
         answer = picloud.call("GET", "/fn/cookie", headers={"cookie": header})
         assert (answer.status, answer.body) == (200, b"12")
 
@@ -168,11 +166,7 @@ def test_who_hangs_up_in_the_middle_of_a_body_harms_nobody(picloud: Running) -> 
 
 
 def test_more_silent_connections_than_a_server_keeps_do_not_lock_others_out(picloud: Running) -> None:
-    silent = []
-    try:
+    with contextlib.ExitStack() as silent:
         for _ in range(2_600):
-            silent.append(socket.create_connection(("127.0.0.1", picloud.port)))
+            silent.enter_context(socket.create_connection(("127.0.0.1", picloud.port)))
         assert picloud.call("GET", "/healthz").status == 200
-    finally:
-        for connection in silent:
-            connection.close()

@@ -1,5 +1,7 @@
 """The decoder of hostile bytes: whatever comes, a message or BadFrame, in bounded memory."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,22 +19,21 @@ def accepted() -> Decoder:
     return decoder
 
 
+def feed_all(decoder: Decoder, packets: list[bytes]) -> None:
+    for packet in packets:
+        decoder.feed(packet)
+
+
 @given(st.lists(st.binary(max_size=300), max_size=20))
 def test_any_packets_are_messages_or_a_bad_frame(packets: list[bytes]) -> None:
-    decoder = Decoder(LIMITS)
-    try:
-        for packet in packets:
-            decoder.feed(packet)
-    except BadFrame:
-        pass
+    with contextlib.suppress(BadFrame):
+        feed_all(Decoder(LIMITS), packets)
 
 
 @given(st.sampled_from("ALRFD"), st.lists(st.binary(max_size=40), max_size=8))
 def test_any_fields_are_a_message_or_a_bad_frame(tag: str, fields: list[bytes]) -> None:
-    try:
+    with contextlib.suppress(BadFrame):
         accepted().feed(tag.encode() + b"\0" + protocol.pack(*fields))
-    except BadFrame:
-        pass
 
 
 def test_a_message_in_pieces_smaller_than_they_could_be_is_refused() -> None:
@@ -44,8 +45,7 @@ def test_a_message_larger_than_its_kind_may_be_is_refused() -> None:
     decoder = accepted()
     piece = protocol.RESULT + b"\1" + b"x" * protocol.CHUNK_BYTES_MAX
     with pytest.raises(BadFrame, match="larger than its kind"):
-        for _ in range(100):
-            decoder.feed(piece)
+        feed_all(decoder, [piece] * 100)
 
 
 def test_lines_are_counted_as_well_as_bytes() -> None:
@@ -53,8 +53,7 @@ def test_lines_are_counted_as_well_as_bytes() -> None:
     line = protocol.LOG + b"\0" + protocol.pack(b"info", b"", b"")
     assert isinstance(decoder.feed(line), Log)
     with pytest.raises(BadFrame, match="more log lines"):
-        for _ in range(LIMITS.log_bytes):
-            decoder.feed(line)
+        feed_all(decoder, [line] * LIMITS.log_bytes)
 
 
 @pytest.mark.parametrize("first", [protocol.RESULT, protocol.LOG, protocol.FAILURE])
