@@ -55,14 +55,6 @@ class NotFound(CallerError):
     """There is nothing here."""
 
 
-class MethodNotAllowed(CallerError):
-    """The method is not allowed here."""
-
-    def __init__(self, message: str | None = None, allow: Sequence[str] = ()) -> None:
-        super().__init__(message)
-        self.allow = list(allow)
-
-
 class Conflict(CallerError):
     """This clashes with what is there."""
 

@@ -79,7 +79,6 @@ _OF_ERROR: dict[type[errors.PicloudError], str] = {
     errors.Unauthorized: "unauthorized",
     errors.Forbidden: "forbidden",
     errors.NotFound: "not-found",
-    errors.MethodNotAllowed: "method-not-allowed",
     errors.Conflict: "conflict",
     errors.PreconditionFailed: "precondition-failed",
     errors.BodyTooLarge: "body-too-large",
@@ -141,8 +140,6 @@ def _error(req: falcon.Request, resp: falcon.Response, error: errors.PicloudErro
     if name is None:
         _unexpected(req, resp, error, _params)
         return
-    if isinstance(error, errors.MethodNotAllowed):
-        resp.set_header("allow", ", ".join(error.allow))
     _send(req, resp, TABLE[name], str(error), **_more(error))
 
 

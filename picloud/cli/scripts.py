@@ -28,7 +28,8 @@ def deploy(path: Path, name: str | None) -> None:
     client = connect()
     name = name or script_name_of(path)
     done = client.call("PUT", _path(name), path.read_bytes(), {"content-type": "text/x-lua"})
-    click.echo(f"{name} version {done['version']} is live")
+    where = done["url"] if client.url.startswith("unix:") else client.url + done["url"]
+    click.echo(f"{name} version {done['version']} is live at {where}")
     click.echo(f"  {curl_line(client.url, done['url'])}")
 
 

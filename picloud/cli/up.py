@@ -29,6 +29,8 @@ from picloud.storage.tokens import TokenTable
 
 _QUICK_END_S = 2.0  # after its start
 _QUICK_ENDS_MAX = 3  # in a row, of one part: then it is broken, and not killed by somebody
+_PAUSES_S = (1, 5, 15)  # between vain starts of a part that ended
+
 _MARKER = "made-by-picloud"
 
 
@@ -114,8 +116,21 @@ def _watch(parts: list[Any]) -> NoReturn:
         if quick_ends[part] >= _QUICK_ENDS_MAX:
             raise PlatformError(f"the {part.name} ends as soon as it is started (exit status {status}); see above")
         click.echo(f"the {part.name} ended (exit status {status}); starting it again", err=True)
-        part.start()
+        _start_again(part)
         started[part] = time.monotonic()
+
+
+def _start_again(part: Any) -> None:
+    """A few times: what ended it may still be at work, such as a disk that is full for a moment."""
+    for pause_s in _PAUSES_S:
+        try:
+            part.start()
+        except PlatformError as error:
+            click.echo(f"{error}; trying again in {pause_s} s", err=True)
+            time.sleep(pause_s)
+        else:
+            return
+    part.start()
 
 
 @contextlib.contextmanager

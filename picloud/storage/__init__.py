@@ -21,9 +21,8 @@ What a transaction promises
 
 Whose fault
     DatabaseUnavailable: it cannot be reached or does not answer. Below it PoolTimeout (more `size` or less load),
-    PoolClosed (we are stopping) and OutcomeUnknown. IntegrityError and the like are the noun's to translate
-    (`connection.unique_violation` names the constraint). No message has the DSN, a password or a name of a host,
-    a user or a database: /readyz shows it to anybody.
+    PoolClosed (we are stopping) and OutcomeUnknown. IntegrityError and the like are the noun's to
+    translate. No message has the DSN, a password, or a name of a host, user or database: /readyz shows it to anybody.
 
 At rest
     No thread but the listener's, which blocks in poll without a timeout; no timer; no SQL.

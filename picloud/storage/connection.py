@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
-from psycopg2 import errors
 from psycopg2.extensions import (
     TRANSACTION_STATUS_IDLE,
     TRANSACTION_STATUS_INTRANS,
@@ -98,11 +97,6 @@ def reason(error: psycopg2.Error) -> str:
     """The first line of what went wrong, without names of hosts, users and databases."""
     lines = (error.diag.message_primary or str(error)).strip().splitlines() or [type(error).__name__]
     return re.sub(r'".*"', "…", lines[0].rpartition(" failed: ")[2].removeprefix("FATAL:")).strip()
-
-
-def unique_violation(error: psycopg2.Error) -> str:
-    """The name of the unique constraint that was hit; "" if it was something else."""
-    return error.diag.constraint_name or "" if isinstance(error, errors.UniqueViolation) else ""
 
 
 def commit(cursor: Cursor) -> None:

@@ -23,7 +23,9 @@ def text(done: subprocess.CompletedProcess[bytes]) -> str:
 def test_deploy_prints_a_curl_line_that_works(picloud: Running, tmp_path: Path) -> None:
     file = tmp_path / "My Script.lua"
     file.write_text("return 'mine'")
-    line = text(picloud.cli("deploy", str(file))).splitlines()[-1].split()
+    said = text(picloud.cli("deploy", str(file))).splitlines()
+    assert said[0] == f"my-script version 1 is live at {picloud.url}/fn/my-script"
+    line = said[-1].split()
     assert line == ["curl", f"{picloud.url}/fn/my-script"]
     assert subprocess.run([*line, "-s"], capture_output=True, check=True).stdout == b"mine"
 

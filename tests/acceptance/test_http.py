@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import resource
 import socket
 
 import pytest
@@ -166,6 +167,8 @@ def test_who_hangs_up_in_the_middle_of_a_body_harms_nobody(picloud: Running) -> 
 
 
 def test_more_silent_connections_than_a_server_keeps_do_not_lock_others_out(picloud: Running) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
     with contextlib.ExitStack() as silent:
         for _ in range(2_600):
             silent.enter_context(socket.create_connection(("127.0.0.1", picloud.port)))

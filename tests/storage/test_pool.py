@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from picloud.errors import ConfigurationError, DatabaseUnavailable, OutcomeUnknown, PlatformError, TransactionConflict
-from picloud.storage.connection import TransactionAborted, connect, reason, unique_violation
+from picloud.storage.connection import TransactionAborted, connect, reason
 from picloud.storage.embedded import EmbeddedPostgres
 from picloud.storage.pool import Pool, PoolClosed, PoolTimeout
 from tests.fixtures_postgres import execute
@@ -98,16 +98,6 @@ def test_a_constraint_that_fails_at_commit_is_the_nouns_to_handle(pool: Pool, ds
     with pytest.raises(psycopg2.IntegrityError), pool.transaction() as cursor:
         cursor.execute("INSERT INTO later VALUES (1)")
     assert execute(dsn, "SELECT * FROM later") == []
-
-
-def test_a_unique_violation_names_its_constraint(pool: Pool, dsn: str) -> None:
-    execute(dsn, "INSERT INTO things VALUES (1)")
-    with pytest.raises(psycopg2.IntegrityError) as caught, pool.transaction() as cursor:
-        cursor.execute("INSERT INTO things VALUES (1)")
-    assert unique_violation(caught.value) == "one_of_a_kind"
-    with pytest.raises(psycopg2.IntegrityError) as other, pool.transaction() as cursor:
-        cursor.execute("INSERT INTO things VALUES (NULL)")
-    assert unique_violation(other.value) == ""
 
 
 def test_a_backend_killed_inside_a_transaction_is_unavailable_and_the_next_use_works(pool: Pool, dsn: str) -> None:
