@@ -39,9 +39,12 @@ class Part:
         listener: int | None = None,
     ) -> None:
         self.name = name
-        self._argv = [*_LISTENING, sys.executable, "-m", module]
-        self._listener = listener  # passed on as systemd does
+        self._argv = [sys.executable, "-m", module]
         self._environment = {**environment, "NOTIFY_SOCKET": str(notify)}
+        self._listener = listener
+        if listener is not None:  # passed on as systemd does
+            self._argv = [*_LISTENING, *self._argv]
+            self._environment["LISTEN_FDS"] = "1"
         self._notify = notify
         self._stop_s = stop_s  # how long it may take to end
         self._process: subprocess.Popen[bytes] | None = None
@@ -85,10 +88,10 @@ class Part:
             if listener is not None:
                 os.dup2(listener, _FIRST_PASSED)
 
-        environment = self._environment if listener is None else {**self._environment, "LISTEN_FDS": "1"}
-        argv = self._argv[len(_LISTENING) :] if listener is None else self._argv
         passed = () if listener is None else (_FIRST_PASSED,)
-        return subprocess.Popen(argv, env=environment, start_new_session=True, preexec_fn=before_exec, pass_fds=passed)
+        return subprocess.Popen(
+            self._argv, env=self._environment, start_new_session=True, preexec_fn=before_exec, pass_fds=passed
+        )
 
     def _wait_until_ready(self, ready: socket.socket) -> None:
         assert self._process

@@ -41,14 +41,23 @@ def settled(ours: Running) -> tuple[dict[str, int], list[tuple[object, ...]]]:
 
 def idle_switches(ours: Running) -> dict[str, int]:
     """Context switches of every thread of every process of ours: "pid/tid name" → count."""
-    counts = {}
+    counts: dict[str, int] = {}
     for pid, command in ours.processes().items():
         if "postgres" in command:
             continue
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            lines = (task / "status").read_text().splitlines()
-            name = lines[0].split("\t")[1]
-            counts[f"{pid}/{task.name} {name}"] = sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
+        with contextlib.suppress(FileNotFoundError):  # it ended meanwhile: the next count is another one
+            counts |= switches_of(Path(f"/proc/{pid}/task"))
+    return counts
+
+
+def switches_of(tasks: Path) -> dict[str, int]:
+    counts = {}
+    for task in tasks.iterdir():
+        lines = (task / "status").read_text().splitlines()
+        name = lines[0].split("\t")[1]
+        counts[f"{tasks.parent.name}/{task.name} {name}"] = sum(
+            int(line.split()[1]) for line in lines if "ctxt_switches" in line
+        )
     return counts
 
 
