@@ -30,6 +30,7 @@ from picloud.storage.tokens import TokenTable
 _API_CONNECTIONS = 4  # of each worker, beside one for LISTEN and one for records
 _CONNECTION_WAIT_MS = 2_000
 _READY_WITHIN_S = 3.0
+_ABORT_WITHIN_S = 0.5  # for runs that are ended to reach their callers' threads
 
 
 class Platform:
@@ -59,6 +60,7 @@ class Platform:
         )
         self._executor = SandboxClient(settings.executor_socket, queue_ms=settings.queue_ms)
         self._protections_file = settings.run_dir / "protections.json"
+        self._dispatcher = Dispatcher(self._admission, self._router, self._executor, self._recorder, problems.status_of)
         self.wsgi: Callable[..., Any] = create_app(self._collaborators(scripts, settings))
 
     def start(self) -> None:
@@ -68,7 +70,9 @@ class Platform:
         self._listener.start()
 
     def stop(self) -> None:
-        """Write what is left, close what is open."""
+        """Answer and record what still runs, write what is left, close what is open."""
+        self._executor.abort()
+        self._dispatcher.wait_until_idle(_ABORT_WITHIN_S)
         self._listener.stop()
         self._recorder.stop()
         self._admission.close()
@@ -76,14 +80,13 @@ class Platform:
         self._record_pool.close()
 
     def _collaborators(self, scripts: ScriptTable, settings: ServerSettings) -> Collaborators:
-        dispatcher = Dispatcher(self._admission, self._router, self._executor, self._recorder, problems.status_of)
         proxies = Proxies(settings.trusted_proxies)
         return Collaborators(
             tokens=TokenTable(self._pool),
             scripts=Scripts(scripts, self._executor, self._generation.bump),
             versions=Versions(scripts),
-            dispatcher=dispatcher,
-            ingress=Ingress(dispatcher, proxies),
+            dispatcher=self._dispatcher,
+            ingress=Ingress(self._dispatcher, proxies),
             proxies=proxies,
             records=InvocationTable(self._pool),
             checks={"database": self._check_database, "executor": self._check_executor},

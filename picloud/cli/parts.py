@@ -125,7 +125,7 @@ def executor_part(settings: ServerSettings) -> Part:
 def server_part(settings: ServerSettings, listener: socket.socket) -> Part:
     """HTTP: gunicorn with its workers."""
     notify = settings.run_dir / "notify"
-    return Part("server", "picloud.server", settings.environment(), notify, stop_s=4.0, listener=listener.fileno())
+    return Part("server", "picloud.server", settings.environment(), notify, stop_s=4.3, listener=listener.fileno())
 
 
 @contextlib.contextmanager

@@ -6,8 +6,10 @@ and the zygote, which holds a duplicate of the connection, kills the sandbox.
 """
 
 import os
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +54,9 @@ class SandboxClient:
     def __init__(self, socket_path: Path, *, queue_ms: int) -> None:
         self._address = str(socket_path)
         self._queue_ms = queue_ms
+        self._mutex = threading.Lock()  # over what follows
+        self._running: set[Line] = set()
+        self._aborted = False
 
     def run(self, program: Program, request: Request, on_log: OnLog) -> Run:
         """Run ``program`` once in a sandbox of its own. Raises nothing for what a script, sandbox or executor does.
@@ -68,10 +73,31 @@ class SandboxClient:
         except ExecutorLost as error:
             return Run(Outcome.EXECUTOR_LOST, detail=str(error), queue_ms=_ms_since(started))
         queue_ms, accepted = _ms_since(started), time.monotonic()
-        with line:
+        with line, self._abortable(line):
             line.deadline = accepted + limits.wall_ms / 1000
             run = _run_outcome(line, decoder, packets[1:], limits, on_log)
+        if self._aborted and run.outcome is Outcome.EXECUTOR_LOST:
+            run = replace(run, detail="the server was stopped while the script ran")
         return replace(run, queue_ms=queue_ms, run_ms=_ms_since(accepted))
+
+    def abort(self) -> None:
+        """End every run that is under way, and each that follows: EXECUTOR_LOST. For a server that stops."""
+        with self._mutex:
+            self._aborted = True
+            for line in self._running:
+                line.abort()
+
+    @contextmanager
+    def _abortable(self, line: Line) -> Iterator[None]:
+        with self._mutex:
+            self._running.add(line)
+            if self._aborted:
+                line.abort()
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._running.discard(line)
 
     def check(self, files: Mapping[str, bytes]) -> SyntaxProblem | None:
         """Compile every file in a sandbox, running nothing: the first problem, or None.

@@ -4,6 +4,7 @@ Owns: the socket and its timers. Knows nothing of messages. Blocking calls with 
 keeps the time, so there is no poll and no thread beside it.
 """
 
+import contextlib
 import socket
 import struct
 import time
@@ -34,6 +35,11 @@ class Line:
     def close(self) -> None:
         """Hang up: the zygote kills the sandbox if it still runs."""
         self._socket.close()
+
+    def abort(self) -> None:
+        """From another thread: whoever waits here finds the end of the stream, and the zygote kills the sandbox."""
+        with contextlib.suppress(OSError):  # it has ended by itself
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def connect(self, address: str) -> None:
         """Join the queue of callers; waits while that is full. DeadlinePassed."""

@@ -8,9 +8,10 @@ opened by its first one, *settled* here between run and record, and the answer l
 Until then every invocation is stateless: its record is batched, off this path.
 """
 
+import threading
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -78,9 +79,20 @@ class Dispatcher:
         self._executor = executor
         self._records = records
         self._status_of = status_of
+        self._changed = threading.Condition()  # of what follows
+        self._under_way = 0
+
+    def wait_until_idle(self, seconds: float) -> None:
+        """Until every invocation that is under way has its record, or the time is up."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._under_way == 0, seconds)
 
     def dispatch(self, script: str, invocation_id: str, source: RequestSource) -> Finished:
         """Run a script once. NotFound, DatabaseUnavailable, BodyTooLarge, InvalidRequest, Overloaded: it did not."""
+        with self._counted():
+            return self._dispatch(script, invocation_id, source)
+
+    def _dispatch(self, script: str, invocation_id: str, source: RequestSource) -> Finished:
         started_at, started = datetime.now(UTC), time.monotonic()
         lines: list[LogLine] = []
         program = self._resolver.resolve(script)
@@ -92,6 +104,18 @@ class Dispatcher:
         total_ms = (time.monotonic() - started) * 1000
         self._records.add(Record(self._invocation(program, request, run, started_at), tuple(lines)))
         return Finished(invocation_id, run, total_ms, program.settings.expose_errors)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._changed:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._under_way -= 1
+                if self._under_way == 0:
+                    self._changed.notify_all()
 
     def _run(self, program: Program, request: Request, on_log: Callable[[LogLine], None]) -> Run:
         try:

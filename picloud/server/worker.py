@@ -30,8 +30,8 @@ from picloud.server.connections import Connection, Room, WholeBody, guarded
 from picloud.server.refusals import answer, judge
 
 KEEPALIVE_S = 150  # longer than Caddy keeps its end (120 s), so that no request crosses our closing
-MASTER_GRACE_S = 3  # from SIGTERM until the arbiter kills: `picloud up` waits 4 s
-_DRAIN_S = 2.0  # for requests in flight, when the arbiter stops; the rest is for the service's stop
+MASTER_GRACE_S = 4  # from SIGTERM until the arbiter kills: `picloud up` waits a little longer
+_DRAIN_S = 2.5  # for requests in flight, when the arbiter stops; the rest is for the service's stop
 _RELOAD_DRAIN_S = 60.0  # the same for a worker that is replaced: nobody waits for it
 _STOP_LINGER_S = 0.5  # for a request that is under way on an idle connection when the worker stops
 

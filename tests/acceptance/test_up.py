@@ -6,6 +6,7 @@ import select
 import signal
 import socket
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,21 @@ def test_a_request_in_flight_is_answered_before_the_end(fresh_data: Path) -> Non
         assert answer.endswith(b"\r\n\r\ndone")
     with running(fresh_data) as ours:
         assert ours.api("GET", "invocations?script=slow").json["items"][0]["outcome"] == "ok"
+
+
+def test_a_request_that_takes_too_long_is_told_so_and_recorded_before_the_end(fresh_data: Path) -> None:
+    with running(fresh_data) as ours:
+        ours.deploy("spin", "return function() while true do end end")
+        with ThreadPoolExecutor() as callers:
+            calls = [callers.submit(ours.call, "GET", "/fn/spin") for _ in range(4)]
+            wait_for_busy_sandbox(ours)
+            assert ours.stop() == 0
+            answers = [call.result() for call in calls]
+    assert [(answer.status, answer.problem) for answer in answers] == [(503, "executor-lost")] * 4
+    assert {answer.json["detail"] for answer in answers} == {"the server was stopped while the script ran"}
+    with running(fresh_data) as ours:
+        items = ours.api("GET", "invocations?script=spin").json["items"]
+        assert {item["id"] for item in items} == {answer.header("picloud-invocation") for answer in answers}
 
 
 def test_a_second_start_on_the_same_data_says_so(fresh_data: Path) -> None:
