@@ -5,7 +5,6 @@ Owns: the conversation, its two clocks, and what each end means as a `model.Outc
 and the zygote, which holds a duplicate of the connection, kills the sandbox.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 from signal import Signals
 
 from picloud.errors import ExecutorLost, Overloaded, PlatformError
+from picloud.executor import packing
 from picloud.executor.frames import (
     Accepted,
     Answered,
@@ -29,11 +29,10 @@ from picloud.executor.frames import (
     Message,
 )
 from picloud.executor.line import DeadlinePassed, Line
-from picloud.model import HeaderList, Limits, LogLine, Outcome, Program, Request, Response, Run, SyntaxProblem
+from picloud.model import Limits, LogLine, Outcome, Program, Request, Response, Run, SyntaxProblem
 from sandbox import protocol
 
 CHECK_LIMITS = Limits(wall_ms=5_000, cpu_ms=2_000)  # of a compilation
-_SEED_BYTES = 32
 
 _OF_FAILURE = {
     protocol.SCRIPT_ERROR: Outcome.SCRIPT_ERROR,
@@ -64,7 +63,7 @@ class SandboxClient:
         ``on_log`` is called in this thread with each line as it arrives; what it raises ends the run.
         """
         limits = program.settings.limits
-        packets = protocol.frames(protocol.REQUEST, _run_payload(program, request))
+        packets = protocol.frames(protocol.REQUEST, packing.run(program, request))
         started = time.monotonic()
         try:
             line, decoder = self._accepted_line(packets[0], limits)
@@ -104,8 +103,7 @@ class SandboxClient:
 
         A source that its sandbox does not survive has one, too. Raises Overloaded, ExecutorLost.
         """
-        payload = _payload(protocol.MODE_COMPILE, CHECK_LIMITS, files, {}, b"")
-        packets = protocol.frames(protocol.REQUEST, payload)
+        packets = protocol.frames(protocol.REQUEST, packing.compilation(files, CHECK_LIMITS))
         line, decoder = self._accepted_line(packets[0], CHECK_LIMITS)
         with line:
             line.deadline = time.monotonic() + CHECK_LIMITS.wall_ms / 1000
@@ -231,46 +229,6 @@ def _problem(end: End) -> SyntaxProblem | None:
 def _too_much(reason: str) -> SyntaxProblem:
     """The source is at fault: a sandbox that only compiles ends like that over a bomb."""
     return SyntaxProblem("main.lua", 1, f"it cannot be compiled within the limits: {reason}")
-
-
-def _run_payload(program: Program, request: Request) -> bytes:
-    settings = program.settings
-    return _payload(protocol.MODE_RUN, settings.limits, program.files, settings.env, _request(request))
-
-
-def _payload(mode: bytes, limits: Limits, files: Mapping[str, bytes], env: Mapping[str, str], request: bytes) -> bytes:
-    numbers = (limits.cpu_ms, limits.memory_bytes, limits.response_bytes, limits.log_bytes)
-    sources = [part for path, source in files.items() for part in (path.encode(), source)]
-    variables = [part.encode() for pair in env.items() for part in pair]
-    return protocol.pack(
-        mode,
-        protocol.pack(*(b"%d" % number for number in numbers)),
-        os.urandom(_SEED_BYTES),
-        protocol.pack(*sources),
-        protocol.pack(*variables),
-        request,
-    )
-
-
-def _request(request: Request) -> bytes:
-    texts = (request.method, request.path, request.query_string, request.host, request.remote_addr, request.id)
-    return protocol.pack(
-        *map(_raw, texts),
-        request.trigger.value.encode(),
-        request.event,
-        request.body,
-        _pairs(request.params),
-        _pairs(request.headers),
-    )
-
-
-def _pairs(pairs: HeaderList) -> bytes:
-    return protocol.pack(*(_raw(part) for pair in pairs for part in pair))
-
-
-def _raw(text: str) -> bytes:
-    """Bytes as HTTP carried them; what is no latin-1 was never on a wire."""
-    return text.encode("latin-1", "replace")
 
 
 def _ms_since(started: float) -> float:

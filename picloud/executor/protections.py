@@ -53,6 +53,7 @@ def inspect(sandbox_user: str = "") -> list[Protection]:
 def write(path: Path, protections: list[Protection]) -> None:
     """Leave the report for others, whole or not at all."""
     scratch = path.with_suffix(".new")
+    scratch.touch(mode=0o600)
     scratch.write_bytes(msgspec.json.format(msgspec.json.encode(protections), indent=2))
     scratch.replace(path)
 

@@ -155,13 +155,13 @@ def test_under_load_a_killed_zygote_costs_only_the_runs_in_flight(executor: Exec
 
 
 def test_a_caller_that_hangs_up_ends_its_sandbox_at_once(executor: Executor) -> None:
-    from picloud.executor import client
+    from picloud.executor import packing
     from sandbox import protocol
 
     before = set(executor.init_and_sandboxes[1])
     line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     line.connect(str(executor.settings.executor_socket))
-    payload = client._run_payload(program("while true do end", wall_ms=60_000), request())
+    payload = packing.run(program("while true do end", wall_ms=60_000), request())
     for packet in protocol.frames(protocol.REQUEST, payload):
         line.send(packet)
     assert line.recv(100)[:1] == protocol.ACCEPTED
