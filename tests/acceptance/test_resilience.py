@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ class Load:
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._send) for _ in range(threads)]
         self.answers: list[Answer] = []
-        self.broken: list[OSError] = []
+        self.broken: list[Exception] = []
 
     def __enter__(self) -> "Load":
         for thread in self._threads:
@@ -51,7 +52,7 @@ class Load:
         while not self._stop.is_set():
             try:
                 self.answers.append(self._ours.call("GET", "/fn/hello"))
-            except OSError as error:  # the connection of a worker that was killed
+            except (OSError, HTTPException) as error:  # the worker was killed before its answer, or in the middle of it
                 self.broken.append(error)
 
 
