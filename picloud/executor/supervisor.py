@@ -129,7 +129,7 @@ class Supervisor:
             self.stopping |= number in (signal.SIGTERM, signal.SIGINT)
         if self.zygote:
             self.zygote.bury_if_dead()
-        _reap_orphans(self.zygote)
+        _reap_orphans(self.zygote.started.pid if self.zygote and self.zygote.exit_status is None else 0)
 
     def _on_log(self, descriptor: int) -> None:
         for line in self._lines(descriptor):
@@ -196,13 +196,11 @@ def _notify_systemd(message: bytes) -> None:
         sender.sendto(message, "\0" + address[1:] if address.startswith("@") else address)
 
 
-def _reap_orphans(zygote: Zygote | None) -> None:
-    """Bury what a dead zygote left to us; the living one is its own case."""
-    if zygote and zygote.exit_status is None:
-        return
+def _reap_orphans(zygote: int) -> None:
+    """Bury what dead zygotes left to us; the living one, if it ended just now, has a signal of its own under way."""
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)) and dead.si_pid != zygote:
+            os.waitpid(dead.si_pid, 0)
 
 
 def _reap_all() -> None:

@@ -1,5 +1,6 @@
 """The executor's processes: what holds them, what ends them, and that they sleep."""
 
+import ctypes
 import os
 import select
 import signal
@@ -25,6 +26,7 @@ from tests.executor.conftest import (
     status_of,
 )
 
+PTRACE_SEIZE = 0x4206
 REQUIRED = {"rlimits", "privileges", "capabilities", "parent-death", "no-new-privileges", "seccomp", "kill"}
 
 
@@ -152,6 +154,21 @@ def test_under_load_a_killed_zygote_costs_only_the_runs_in_flight(executor: Exec
     assert outcomes.count(Outcome.EXECUTOR_LOST) <= 3 * 8
     for pid in victims:
         await_end(pid)
+
+
+@pytest.mark.root  # others may not trace a sandbox
+def test_an_orphan_that_ends_when_the_next_zygote_serves_is_buried(executor: Executor) -> None:
+    executor.await_rest()
+    zygote, orphan = executor.zygote, executor.init_and_sandboxes[1][0]
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.ptrace(PTRACE_SEIZE, orphan, None, None) == 0, os.strerror(ctypes.get_errno())
+    os.kill(zygote, signal.SIGKILL)
+    executor.await_ready()
+    os.waitpid(orphan, 0)  # only now does its parent hear of its end
+
+    until = time.monotonic() + PATIENCE_S
+    while status_of(orphan):
+        assert time.monotonic() < until, "a zombie stays"
 
 
 def test_a_caller_that_hangs_up_ends_its_sandbox_at_once(executor: Executor) -> None:
