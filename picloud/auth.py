@@ -7,6 +7,7 @@ import enum
 import hashlib
 import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from picloud.errors import Forbidden, Unauthorized
 
@@ -27,13 +28,35 @@ class Scope(enum.StrEnum):
 class Principal:
     """Who is asking."""
 
+    id: int  # the token's
     name: str
     scopes: frozenset[Scope]
+    scripts: frozenset[str] | None = None  # those that the token is good for; None: all
+    expires_at: datetime | None = None  # UTC
 
-    def require(self, scope: Scope) -> None:
-        """Forbidden unless the token holds the scope."""
+    def require(self, scope: Scope, script: str | None = None) -> None:
+        """Forbidden unless the token holds the scope, for the script if one is named."""
         if scope not in self.scopes and Scope.ADMIN not in self.scopes:
             raise Forbidden(f"this needs a token with the scope '{scope}'")
+        if script is not None and self.scripts is not None and script not in self.scripts:
+            raise Forbidden("this token is not good for this script")
+
+    def expired(self) -> bool:
+        """Whether its time is over."""
+        return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token as it is listed: what it allows, never its secret."""
+
+    id: int
+    name: str
+    scopes: tuple[Scope, ...]
+    scripts: tuple[str, ...] | None  # those that it is good for; None: all
+    created_at: datetime  # UTC, as all that follow
+    expires_at: datetime | None  # None: never
+    last_used_at: datetime | None  # to the minute; None: never used
 
 
 def new_secret() -> str:

@@ -64,12 +64,32 @@ class Limits:
     concurrency: int = 16  # invocations at once on a node
 
 
+class Access(enum.StrEnum):
+    """Who may call a script over HTTP."""
+
+    PUBLIC = "public"
+    TOKEN = "token"  # noqa: S105 - no secret: who sends a token with the scope `invoke`
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """Which pages of other origins may call a script (the CORS protocol of the Fetch standard)."""
+
+    origins: tuple[str, ...] = ()  # `https://example.org`, or `*`
+    headers: tuple[str, ...] = ()  # that a page may send, lower-case, or `*`
+    methods: tuple[str, ...] = ()  # beside GET, HEAD and POST, or `*`
+    credentials: bool = False  # whether cookies and Authorization may come along; never with `*`
+    max_age: int = 0  # s that a browser may remember the answer
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What belongs to a script and not to a version of it; a rollback leaves it alone."""
 
+    access: Access = Access.PUBLIC
     limits: Limits = Limits()
     env: Mapping[str, str] = field(default_factory=dict)
+    cors: Cors | None = None  # None: the script answers for itself
     expose_errors: bool = True  # whether a caller sees the script's error message
 
 
@@ -192,6 +212,17 @@ class Script:
     settings: Settings
     created_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """(method, host, path pattern) → script."""
+
+    id: int
+    method: str  # or ANY
+    host: str | None  # None: every host
+    path: str  # a pattern, see picloud.patterns
+    script: str
 
 
 @dataclass(frozen=True, slots=True)

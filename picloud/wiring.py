@@ -10,6 +10,7 @@ from typing import Any
 
 from picloud.api import problems
 from picloud.api.apps import Collaborators, create_app
+from picloud.cache import Generation
 from picloud.errors import DatabaseUnavailable, Overloaded, PicloudError
 from picloud.executor import protections
 from picloud.executor.client import SandboxClient
@@ -19,12 +20,13 @@ from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.ingress import Ingress, Proxies
 from picloud.orchestrator.record import Recorder
 from picloud.orchestrator.retention import Retention
-from picloud.orchestrator.router import Generation, Router
+from picloud.orchestrator.router import Router
 from picloud.settings import ServerSettings
+from picloud.storage.changes import CHANNEL, Changed, parse
 from picloud.storage.invocations import InvocationTable
 from picloud.storage.listener import Listener
 from picloud.storage.pool import Pool
-from picloud.storage.scripts import CHANGES, ScriptTable
+from picloud.storage.scripts import ScriptTable
 from picloud.storage.tokens import TokenTable
 
 _API_CONNECTIONS = 4  # of each worker, beside one for LISTEN and one for records
@@ -47,7 +49,7 @@ class Platform:
         self._generation = Generation(settings.run_dir / "generation")
         self._router = Router(scripts, self._generation)
         self._listener = Listener(
-            settings.database_url, CHANGES, on_message=self._router.invalidate, on_listening=self._router.clear
+            settings.database_url, CHANNEL, on_message=self._forget, on_listening=self._forget_all
         )
         retention = Retention(
             InvocationTable(self._pool), keep_days=settings.retention_days, keep_rows=settings.retention_rows
@@ -78,6 +80,16 @@ class Platform:
         self._admission.close()
         self._pool.close()
         self._record_pool.close()
+
+    def _forget(self, announced: str) -> None:
+        """Something changed, here or on another node."""
+        what, name = parse(announced)
+        if what == Changed.SCRIPT:
+            self._router.programs.forget(name)
+
+    def _forget_all(self) -> None:
+        """What changed while nobody listened is unknown."""
+        self._router.programs.clear()
 
     def _collaborators(self, scripts: ScriptTable, settings: ServerSettings) -> Collaborators:
         proxies = Proxies(settings.trusted_proxies)

@@ -7,11 +7,11 @@ import falcon
 
 from picloud.api import health, problems
 from picloud.api.middleware import Authentication, TokenFinder
-from picloud.manager import resources as manager
+from picloud.manager.resources import scripts, versions
 from picloud.manager.scripts import Scripts, Versions
-from picloud.orchestrator import resources as orchestrator
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.ingress import PREFIX, Ingress, Proxies
+from picloud.orchestrator.resources import invoke, records
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Collaborators:
     dispatcher: Dispatcher
     ingress: Ingress
     proxies: Proxies
-    records: orchestrator.RecordReader
+    records: records.RecordReader
     checks: dict[str, health.Check]
 
 
@@ -49,14 +49,14 @@ def create_app(our: Collaborators) -> falcon.App[falcon.Request, falcon.Response
     route("/readyz", health.Readyz(our.checks))
     route("/problems/{name}", health.ProblemPage())
 
-    api = "/api/v1"
-    route(f"{api}/scripts", manager.ScriptsResource(our.scripts))
-    route(f"{api}/scripts/{{name}}", manager.ScriptResource(our.scripts))
-    route(f"{api}/scripts/{{name}}/active", manager.ActiveResource(our.scripts))
-    route(f"{api}/scripts/{{name}}/versions", manager.VersionsResource(our.versions))
-    route(f"{api}/scripts/{{name}}/versions/{{number}}", manager.VersionResource(our.versions))
-    route(f"{api}/scripts/{{name}}/invoke", orchestrator.InvokeResource(our.dispatcher, our.proxies))
-    route(f"{api}/invocations", orchestrator.InvocationsResource(our.records))
-    route(f"{api}/invocations/{{identifier}}", orchestrator.InvocationResource(our.records))
-    route(f"{api}/logs", orchestrator.LogsResource(our.records))
+    api, script = "/api/v1", "/api/v1/scripts/{script}"
+    route(f"{api}/scripts", scripts.ScriptsResource(our.scripts))
+    route(script, scripts.ScriptResource(our.scripts))
+    route(f"{script}/active", scripts.ActiveResource(our.scripts))
+    route(f"{script}/versions", versions.VersionsResource(our.versions))
+    route(f"{script}/versions/{{number}}", versions.VersionResource(our.versions))
+    route(f"{script}/invoke", invoke.InvokeResource(our.dispatcher, our.proxies))
+    route(f"{api}/invocations", records.InvocationsResource(our.records))
+    route(f"{api}/invocations/{{identifier}}", records.InvocationResource(our.records))
+    route(f"{api}/logs", records.LogsResource(our.records))
     return app

@@ -9,7 +9,7 @@ import falcon
 from picloud import __version__
 from picloud.api import problems
 from picloud.errors import NotFound, PicloudError
-from picloud.messages import send_json
+from picloud.messages.writing import send_json
 
 
 class Check(Protocol):

@@ -5,7 +5,8 @@ from typing import Protocol
 import falcon
 
 from picloud.auth import Principal, bearer
-from picloud.errors import NotFound, Unauthorized
+from picloud.errors import NotFound, PlatformError, Unauthorized
+from picloud.messages.endpoint import declared
 
 GUARDED = "/api/"
 
@@ -33,11 +34,15 @@ class Authentication:
         if not req.path.isprintable():
             raise NotFound
         principal = self._tokens.find(bearer(req.auth))
-        if principal is None:
-            raise Unauthorized("the token is not known here: it was mistyped, replaced or revoked")
+        if principal is None or principal.expired():
+            raise Unauthorized("the token is not known here: it was mistyped, replaced or revoked, or has expired")
         req.context.principal = principal
 
     def process_resource(self, req: falcon.Request, _resp: falcon.Response, resource: object, _params: object) -> None:
         """Deny by default: whatever way a request came to a resource."""
-        if not isinstance(resource, self._public) and not hasattr(req.context, "principal"):
+        if isinstance(resource, self._public):
+            return
+        if not hasattr(req.context, "principal"):
             raise Unauthorized
+        if hasattr(resource, f"on_{req.method.lower()}") and declared(resource, req.method) is None:
+            raise PlatformError(f"{type(resource).__name__} does not declare who may ask")

@@ -4,7 +4,7 @@ Owns: the rules of names and sources. Knows nothing of HTTP, of PostgreSQL, or o
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,8 +29,8 @@ class ScriptRepository(Protocol):
     def get(self, name: str) -> Script:
         """One script; NotFound."""
 
-    def page(self, limit: int, after: str) -> list[Script]:
-        """Scripts by name, those behind `after`."""
+    def page(self, limit: int, after: str, only: Collection[str] | None) -> list[Script]:
+        """Scripts by name, those behind `after`; of these alone, if any are given."""
 
     def delete(self, name: str) -> None:
         """Drop a script; NotFound."""
@@ -93,9 +93,9 @@ class Scripts:
         """One script; NotFound."""
         return self._repository.get(name)
 
-    def page(self, limit: int, after: str) -> list[Script]:
-        """Scripts by name, those behind `after`."""
-        return self._repository.page(limit, after)
+    def page(self, limit: int, after: str, only: Collection[str] | None = None) -> list[Script]:
+        """Scripts by name, those behind `after`; of these alone, if any are given."""
+        return self._repository.page(limit, after, only)
 
     def activate(self, name: str, version: int) -> Script:
         """Make a version the active one; NotFound."""

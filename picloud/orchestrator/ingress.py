@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import falcon
 
 from picloud.errors import NotFound
-from picloud.messages import has_body, read_body
+from picloud.messages.reading import has_body, read_body
 from picloud.model import Request, Trigger, new_id
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.response import send

@@ -1,20 +1,23 @@
 """Scripts and versions in PostgreSQL.
 
-Every change notifies CHANGES with the script's name inside its transaction: caches hear of it when it is visible.
+Every change is announced in its transaction: caches hear of it when it is visible.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+import msgspec
+
 from picloud.errors import NotFound, PreconditionFailed
-from picloud.model import ANYWAY, Condition, Limits, Program, Script, Settings, Version
+from picloud.model import ANYWAY, Condition, Program, Script, Settings, Version
+from picloud.storage.changes import Changed, announce
 from picloud.storage.connection import Cursor
 from picloud.storage.pool import Pool
 
-CHANGES = "picloud_changes"  # the NOTIFY channel
-
 _SCRIPT = "SELECT name, active_version, settings, created_at, updated_at FROM scripts"
+
+_PAGE = "WHERE name > %(after)s AND (%(only)s IS NULL OR name = ANY(%(only)s)) ORDER BY name LIMIT %(limit)s"
 
 _VERSION = """SELECT s.name, v.version, v.sha256, v.bytes, v.created_at, v.created_by
   FROM versions v JOIN scripts s ON s.id = v.script_id"""
@@ -72,7 +75,7 @@ class ScriptTable:
             cursor.execute(_PUT_VERSION, (script_id, version, sha256, size, created_by))
             for path, content in files.items():
                 cursor.execute(_PUT_FILE, (script_id, version, path, content))
-            _announce(cursor, name)
+            announce(cursor, Changed.SCRIPT, name)
             return version, True
 
     def get(self, name: str) -> Script:
@@ -81,10 +84,11 @@ class ScriptTable:
             cursor.execute(f"{_SCRIPT} WHERE name = %s", (name,))
             return _script(_found(cursor.fetchone(), name))
 
-    def page(self, limit: int, after: str) -> list[Script]:
-        """At most limit scripts by name, those behind the name `after`."""
+    def page(self, limit: int, after: str, only: Collection[str] | None = None) -> list[Script]:
+        """At most limit scripts by name, those behind the name `after`; of ``only`` alone, unless it is None."""
+        wanted = {"after": after, "limit": limit, "only": None if only is None else list(only)}
         with self._pool.transaction() as cursor:
-            cursor.execute(f"{_SCRIPT} WHERE name > %s ORDER BY name LIMIT %s", (after, limit))
+            cursor.execute(f"{_SCRIPT} {_PAGE}", wanted)
             return [_script(row) for row in cursor.fetchall()]
 
     def delete(self, name: str) -> None:
@@ -92,7 +96,7 @@ class ScriptTable:
         with self._pool.transaction() as cursor:
             cursor.execute("DELETE FROM scripts WHERE name = %s RETURNING name", (name,))
             _found(cursor.fetchone(), name)
-            _announce(cursor, name)
+            announce(cursor, Changed.SCRIPT, name)
 
     def activate(self, name: str, version: int) -> None:
         """Make a version the active one; NotFound names what is missing."""
@@ -102,7 +106,7 @@ class ScriptTable:
                 cursor.execute("SELECT 1 FROM scripts WHERE name = %s", (name,))
                 _found(cursor.fetchone(), name)
                 raise NotFound(f"script '{name}' has no version {version}")
-            _announce(cursor, name)
+            announce(cursor, Changed.SCRIPT, name)
 
     def versions(self, name: str, limit: int, before: int) -> list[Version]:
         """At most limit versions, newest first, those with a number below `before`; NotFound."""
@@ -142,7 +146,7 @@ class ScriptTable:
                 "UPDATE scripts SET settings = %s WHERE name = %s RETURNING name", (json.dumps(settings), name)
             )
             _found(cursor.fetchone(), name)
-            _announce(cursor, name)
+            announce(cursor, Changed.SCRIPT, name)
 
 
 def _check(condition: Condition, name: str, active_version: int | None) -> None:
@@ -166,15 +170,10 @@ def _found(row: Any, name: str) -> Any:
     return row
 
 
-def _announce(cursor: Cursor, name: str) -> None:
-    cursor.execute("SELECT pg_notify(%s, %s)", (CHANGES, name))
-
-
 def _script(row: Any) -> Script:
     name, active_version, settings, created_at, updated_at = row
     return Script(name, active_version, _settings(settings), created_at, updated_at)
 
 
 def _settings(stored: dict[str, Any]) -> Settings:
-    limits = Limits(**stored.get("limits", {}))
-    return Settings(limits, stored.get("env", {}), stored.get("expose_errors", True))
+    return msgspec.convert(stored, Settings)

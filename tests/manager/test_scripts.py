@@ -1,6 +1,6 @@
 """The rules of an upload: what is refused is refused before anything is stored."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 import pytest
@@ -27,7 +27,7 @@ class Shelf:
         now = datetime.now(UTC)
         return Script(name, 1, Settings(), now, now)
 
-    def page(self, limit: int, after: str) -> list[Script]:
+    def page(self, limit: int, after: str, only: Collection[str] | None) -> list[Script]:
         return []
 
     def delete(self, name: str) -> None: ...

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from picloud.cache import Generation
 from picloud.errors import DatabaseUnavailable, NotFound
 from picloud.model import Program, Settings
-from picloud.orchestrator.router import Generation, Router
+from picloud.orchestrator.router import Router
 
 
 class Source:
@@ -51,7 +52,7 @@ def test_a_second_look_up_reads_nothing(router: Router, source: Source) -> None:
 def test_an_announced_change_is_read_again(router: Router, source: Source) -> None:
     router.resolve("a")
     source.versions["a"] = 2
-    router.invalidate("a")
+    router.programs.forget("a")
     assert router.resolve("a").version == 2
 
 
@@ -71,7 +72,9 @@ def test_what_was_read_before_an_announcement_is_not_kept(
     def change() -> None:
         source.during = lambda: None
         source.versions["a"] = 2
-        {"invalidate": lambda: router.invalidate("a"), "clear": router.clear, "bump": generation.bump}[how]()
+        {"invalidate": lambda: router.programs.forget("a"), "clear": router.programs.clear, "bump": generation.bump}[
+            how
+        ]()
 
     source.during = change
     router.resolve("a")

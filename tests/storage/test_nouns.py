@@ -10,9 +10,10 @@ import pytest
 from picloud.auth import Scope, new_secret
 from picloud.errors import NotFound
 from picloud.model import Invocation, Level, LogLine, Outcome, Record, Trigger, new_id
+from picloud.storage.changes import CHANNEL
 from picloud.storage.invocations import InvocationTable
 from picloud.storage.pool import Pool
-from picloud.storage.scripts import CHANGES, ScriptTable
+from picloud.storage.scripts import ScriptTable
 from picloud.storage.tokens import TokenTable
 
 
@@ -111,7 +112,7 @@ def test_scripts_are_listed_by_name_in_pages(scripts: ScriptTable) -> None:
 
 def test_every_change_is_notified_with_its_commit(scripts: ScriptTable, pool: Pool) -> None:
     with pool.transaction() as cursor:
-        cursor.execute(f"LISTEN {CHANGES}")
+        cursor.execute(f"LISTEN {CHANNEL}")
     put(scripts, "a", b"1")
     put(scripts, "a", b"2")
     scripts.activate("a", 1)
@@ -120,7 +121,7 @@ def test_every_change_is_notified_with_its_commit(scripts: ScriptTable, pool: Po
     with pool.transaction() as cursor:
         cursor.execute("SELECT 1")
         heard = [notification.payload for notification in cursor.connection.notifies]
-    assert heard == ["a"] * 5
+    assert heard == ["script a"] * 5
 
 
 def test_settings_reach_the_program(scripts: ScriptTable) -> None:

@@ -1,0 +1,118 @@
+"""Queries and bodies: typed, bounded, and refused with the field that is wrong."""
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, TypeVar, get_args
+
+import falcon
+import msgspec
+
+from picloud.errors import BodyTooLarge, InvalidRequest, NotFound
+
+PAGE_MAX = 500
+
+_JSON_BYTES_MAX = 64 * 1024
+_CHUNK_BYTES = 64 * 1024
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+
+Typed = TypeVar("Typed")
+
+
+class Query(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What may stand behind the question mark: one field a parameter."""
+
+
+class Paging(Query):
+    """Which page of a list; `after` is the `next` of the page before."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)] = 50
+    after: str = ""
+
+
+def has_body(environ: dict[str, Any]) -> bool:
+    """Whether the request announces a body."""
+    return environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ
+
+
+def read_body(environ: dict[str, Any], bytes_max: int) -> bytes:
+    """The whole body, by length or in chunks; BodyTooLarge before more than bytes_max are kept, InvalidRequest."""
+    declared = int(environ.get("CONTENT_LENGTH") or 0)
+    if declared > bytes_max:
+        raise BodyTooLarge(f"the body has {declared} bytes, at most {bytes_max} are taken")
+    stream, parts, size = environ["wsgi.input"], [], 0
+    while size <= bytes_max and (part := _next_part(stream, min(_CHUNK_BYTES, bytes_max + 1 - size))):
+        parts.append(part)
+        size += len(part)
+    if size > bytes_max:
+        raise BodyTooLarge(f"the body has more than {bytes_max} bytes, which is the limit")
+    if size < declared:
+        raise InvalidRequest(f"the body ended after {size} of {declared} bytes")
+    return b"".join(parts)
+
+
+def read_json(req: falcon.Request, kind: type[Typed], bytes_max: int = _JSON_BYTES_MAX) -> Typed:
+    """The body as a typed message; InvalidRequest says which field is wrong."""
+    body = read_body(req.env, bytes_max)
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise invalid(kind, error, "the body: ") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"the body is no JSON that is taken here: {error}") from error
+
+
+def read_query(req: falcon.Request, kind: type[Typed]) -> Typed:
+    """The query as a typed message; InvalidRequest says which parameter is wrong. None may have control characters."""
+    for name, value in req.params.items():
+        if not isinstance(value, str):
+            raise _wrong_parameter(name, "is given more than once")
+        if not (name + value).isprintable():
+            raise _wrong_parameter(name, "must not have control characters")
+    try:
+        return msgspec.convert(req.params, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid(kind, error, "?") from error
+
+
+def invalid(kind: Any, error: msgspec.ValidationError, where: str) -> InvalidRequest:
+    """What msgspec found wrong, for people and by field; `where` is put before the field's path."""
+    message, _, path = str(error).partition(" - at `")
+    field = path.removesuffix("`").removeprefix("$").removeprefix(".")
+    if unknown := _UNKNOWN.fullmatch(message):
+        field = ".".join(filter(None, (field, unknown[1])))
+        near = difflib.get_close_matches(unknown[1], list(_names(kind)), n=1)
+        message = "is not known" + (f"; did you mean '{near[0]}'?" if near else "")
+    return InvalidRequest(f"{where}{field}: {message}" if field else where + message, [_wrong(field, message)])
+
+
+def path_number(text: str, what: str) -> int:
+    """A whole number in the path; what is not one does not exist."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise NotFound(f"there is no {what} '{text}'")
+    return int(text)
+
+
+def _wrong_parameter(name: str, message: str) -> InvalidRequest:
+    return InvalidRequest(f"?{name}: {message}", [_wrong(name, message)])
+
+
+def _wrong(field: str, message: str) -> dict[str, object]:
+    return {"field": field, "message": message}
+
+
+def _names(kind: Any) -> Iterator[str]:
+    """Every field of a message and of those inside it."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        for field in msgspec.structs.fields(kind):
+            yield field.encode_name
+            yield from _names(field.type)
+    for inner in get_args(kind):
+        yield from _names(inner)
+
+
+def _next_part(stream: Any, size: int) -> bytes:
+    try:
+        return bytes(stream.read(size))
+    except Exception as error:
+        raise InvalidRequest("the body could not be read to its end") from error

@@ -1,0 +1,1 @@
+"""What ran and what runs, as HTTP. Each docstring is the reference of its endpoint."""

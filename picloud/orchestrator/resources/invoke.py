@@ -1,0 +1,55 @@
+"""`/api/v1/scripts/NAME/invoke`: run a script by hand."""
+
+import falcon
+
+from picloud.auth import Scope
+from picloud.messages.endpoint import endpoint
+from picloud.messages.reading import has_body, read_body
+from picloud.model import Request, Trigger, new_id
+from picloud.orchestrator.dispatch import Dispatcher
+from picloud.orchestrator.ingress import Proxies
+from picloud.orchestrator.response import send
+
+
+class InvokeResource:
+    """`/api/v1/scripts/NAME/invoke`"""
+
+    def __init__(self, dispatcher: Dispatcher, proxies: Proxies) -> None:
+        self._dispatcher = dispatcher
+        self._proxies = proxies
+
+    @endpoint(Scope.INVOKE, media=("*/*",), answers={}, problems=("not-found",))
+    def on_post(self, req: falcon.Request, resp: falcon.Response, script: str) -> None:
+        """Run the script once: it sees POST, path `/`, trigger `invoke`, this body and its type.
+
+        The answer is the script's own, with `Picloud-Invocation` and `Server-Timing`.
+        """
+        send(self._dispatcher.dispatch(script, new_id(), _Invoked(req, self._proxies)), resp)
+
+
+class _Invoked:
+    """The request of `invoke`, as a script sees it."""
+
+    def __init__(self, req: falcon.Request, proxies: Proxies) -> None:
+        self._req = req
+        self._proxies = proxies
+
+    @property
+    def has_body(self) -> bool:
+        """Whether one was announced."""
+        return has_body(self._req.env)
+
+    def read(self, invocation_id: str, body_bytes_max: int) -> Request:
+        """BodyTooLarge, InvalidRequest."""
+        content_type, environ = self._req.content_type, self._req.env
+        return Request(
+            id=invocation_id,
+            method="POST",
+            path="/",
+            query_string="",
+            headers=(("content-type", content_type),) if content_type else (),
+            body=read_body(environ, body_bytes_max),
+            host=environ.get("HTTP_HOST", ""),
+            remote_addr=self._proxies.client(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", "")),
+            trigger=Trigger.INVOKE,
+        )
