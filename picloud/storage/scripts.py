@@ -92,11 +92,12 @@ class ScriptTable:
             return [_script(row) for row in cursor.fetchall()]
 
     def delete(self, name: str) -> None:
-        """Drop a script with its versions and settings; NotFound. Its invocations stay."""
+        """Drop a script with its versions, settings and routes; NotFound. Its invocations stay."""
         with self._pool.transaction() as cursor:
             cursor.execute("DELETE FROM scripts WHERE name = %s RETURNING name", (name,))
             _found(cursor.fetchone(), name)
             announce(cursor, Changed.SCRIPT, name)
+            announce(cursor, Changed.ROUTES)
 
     def activate(self, name: str, version: int) -> None:
         """Make a version the active one; NotFound names what is missing."""
