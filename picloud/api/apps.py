@@ -1,11 +1,10 @@
 """The route table, on one screen."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import falcon
 
-from picloud.api import health, problems
+from picloud.api import faults, health, openapi, problem_pages
 from picloud.api.middleware import Authentication, TokenFinder
 from picloud.manager.resources import scripts, versions
 from picloud.manager.scripts import Scripts, Versions
@@ -28,35 +27,37 @@ class Collaborators:
     checks: dict[str, health.Check]
 
 
-PUBLIC = (health.Front, health.Healthz, health.Readyz, health.ProblemPage)
+def routes(our: Collaborators) -> openapi.Routes:
+    """Every path with its resource; the document at /openapi.json tells of the same list."""
+    api, script = "/api/v1", "/api/v1/scripts/{script}"
+    table: openapi.Routes = [
+        ("/", health.Front()),
+        ("/healthz", health.Healthz()),
+        ("/readyz", health.Readyz(our.checks)),
+        ("/problems", problem_pages.ProblemsPage()),
+        ("/problems/{name}", problem_pages.ProblemPage()),
+        (f"{api}/scripts", scripts.ScriptsResource(our.scripts)),
+        (script, scripts.ScriptResource(our.scripts)),
+        (f"{script}/active", scripts.ActiveResource(our.scripts)),
+        (f"{script}/versions", versions.VersionsResource(our.versions)),
+        (f"{script}/versions/{{number}}", versions.VersionResource(our.versions)),
+        (f"{script}/invoke", invoke.InvokeResource(our.dispatcher, our.proxies)),
+        (f"{api}/invocations", records.InvocationsResource(our.records)),
+        (f"{api}/invocations/{{identifier}}", records.InvocationResource(our.records)),
+        (f"{api}/logs", records.LogsResource(our.records)),
+    ]
+    table.append(("/openapi.json", openapi.DocumentResource(table)))
+    return table
 
 
 def create_app(our: Collaborators) -> falcon.App[falcon.Request, falcon.Response]:
     """The WSGI application; pure: it opens nothing."""
-    app = falcon.App(middleware=[Authentication(our.tokens, PUBLIC)])
+    app = falcon.App(middleware=[Authentication(our.tokens)])
     app.resp_options.default_media_type = None  # type: ignore[assignment] # a script's answer has the type it gave
-    problems.install(app)
-
+    faults.install(app)
     app.add_sink(our.ingress, PREFIX)
-
-    def route(path: str, resource: Any) -> None:
+    for path, resource in routes(our):
         if hasattr(resource, "on_get"):
             resource.on_head = resource.on_get  # Falcon leaves out the body
         app.add_route(path, resource)
-
-    route("/", health.Front())
-    route("/healthz", health.Healthz())
-    route("/readyz", health.Readyz(our.checks))
-    route("/problems/{name}", health.ProblemPage())
-
-    api, script = "/api/v1", "/api/v1/scripts/{script}"
-    route(f"{api}/scripts", scripts.ScriptsResource(our.scripts))
-    route(script, scripts.ScriptResource(our.scripts))
-    route(f"{script}/active", scripts.ActiveResource(our.scripts))
-    route(f"{script}/versions", versions.VersionsResource(our.versions))
-    route(f"{script}/versions/{{number}}", versions.VersionResource(our.versions))
-    route(f"{script}/invoke", invoke.InvokeResource(our.dispatcher, our.proxies))
-    route(f"{api}/invocations", records.InvocationsResource(our.records))
-    route(f"{api}/invocations/{{identifier}}", records.InvocationResource(our.records))
-    route(f"{api}/logs", records.LogsResource(our.records))
     return app

@@ -1,15 +1,19 @@
-"""`/healthz`, `/readyz`, `/` and `/problems/NAME`: what anyone may ask."""
+"""`/healthz`, `/readyz` and `/`: what anyone may ask."""
 
 from collections.abc import Sequence
 from html import escape
-from typing import Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import falcon
+import msgspec
 
 from picloud import __version__
-from picloud.api import problems
-from picloud.errors import NotFound, PicloudError
+from picloud.api.html import send_html, wants_json
+from picloud.errors import PicloudError
+from picloud.messages.endpoint import Answer, endpoint
 from picloud.messages.writing import send_json
+
+_RETRY: dict[str, Any] = {"Retry-After": Annotated[int, msgspec.Meta(description="s to wait")]}
 
 
 class Check(Protocol):
@@ -19,12 +23,35 @@ class Check(Protocol):
         """Raise a PicloudError whose message is fit for anyone to read; else return what is weaker than it could be."""
 
 
+class AliveShape(msgspec.Struct):
+    """That the process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class ReadyShape(msgspec.Struct):
+    """Whether the node can do its work."""
+
+    status: Literal["ready", "unavailable"]
+    checks: Annotated[dict[str, str], msgspec.Meta(description="what was asked → `ok`, or why not")]
+    warnings: Annotated[list[str], msgspec.Meta(description="protections that this machine lacks")]
+
+
+class FrontShape(msgspec.Struct):
+    """What this is and where to go."""
+
+    name: str
+    version: str
+    links: dict[str, str]
+
+
 class Healthz:
     """`/healthz`"""
 
+    @endpoint(None, answers={200: AliveShape})
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """Liveness: the process answers. No I/O. 200 `{"status": "ok"}`."""
-        send_json(resp, {"status": "ok"})
+        """Liveness: the process answers, without I/O."""
+        send_json(resp, AliveShape())
 
 
 class Readyz:
@@ -33,11 +60,9 @@ class Readyz:
     def __init__(self, checks: dict[str, Check]) -> None:
         self._checks = checks
 
+    @endpoint(None, answers={200: ReadyShape, 503: Answer(ReadyShape, headers=_RETRY)})
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """Whether the database and the executor answer, and which protections this machine lacks.
-
-        200 or 503: `{"status": "ready" | "unavailable", "checks": {NAME: "ok" | REASON}, "warnings": [TEXT]}`.
-        """
+        """Readiness: whether the database and the executor answer, and which protections this machine lacks."""
         results: dict[str, str] = {}
         warnings: list[str] = []
         for name, check in self._checks.items():
@@ -47,7 +72,7 @@ class Readyz:
             except PicloudError as error:
                 results[name] = str(error)
         ready = all(result == "ok" for result in results.values())
-        shape = {"status": "ready" if ready else "unavailable", "checks": results, "warnings": warnings}
+        shape = ReadyShape("ready" if ready else "unavailable", results, warnings)
         send_json(resp, shape, 200 if ready else 503)
         if not ready:
             resp.set_header("retry-after", "1")
@@ -56,29 +81,14 @@ class Readyz:
 class Front:
     """`/`"""
 
+    @endpoint(None, answers={200: Answer(FrontShape, media=("text/html",))})
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """What this is and where to go; JSON if asked for."""
-        links = {"health": "/readyz", "scripts": "/api/v1/scripts", "functions": "/fn/NAME"}
-        if req.accept != "*/*" and req.client_prefers(["text/html", "application/json"]) == "application/json":
-            send_json(resp, {"name": "PiCloud", "version": __version__, "links": links})
+        """Tell what this is and where to go; JSON if asked for."""
+        links = {"health": "/readyz", "scripts": "/api/v1/scripts", "functions": "/fn/NAME", "api": "/openapi.json"}
+        if wants_json(req):
+            send_json(resp, FrontShape("PiCloud", __version__, links))
             return
         rows = "".join(f"<li>{escape(name)}: <code>{escape(path)}</code></li>" for name, path in links.items())
-        _send_html(
+        send_html(
             resp, "PiCloud", f"<p>Version {__version__}. Upload a Lua script, get an HTTP endpoint.</p><ul>{rows}</ul>"
         )
-
-
-class ProblemPage:
-    """`/problems/NAME`"""
-
-    def on_get(self, _req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        """What a problem means and what to do about it. 200 HTML, 404."""
-        row = problems.TABLE.get(name)
-        if row is None:
-            raise NotFound(f"there is no problem named '{name}'")
-        _send_html(resp, f"{row.name} ({row.status})", f"<p>{escape(row.title)}.</p><p>{escape(row.advice)}</p>")
-
-
-def _send_html(resp: falcon.Response, title: str, body: str) -> None:
-    resp.content_type = "text/html; charset=utf-8"
-    resp.text = f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><h1>{title}</h1>{body}</html>"

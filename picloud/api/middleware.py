@@ -19,11 +19,10 @@ class TokenFinder(Protocol):
 
 
 class Authentication:
-    """Sets `req.context.principal` for everything under /api/, and lets only public resources answer without it."""
+    """Sets `req.context.principal` for everything under /api/; what does not declare who may ask answers nobody."""
 
-    def __init__(self, tokens: TokenFinder, public: tuple[type, ...]) -> None:
+    def __init__(self, tokens: TokenFinder) -> None:
         self._tokens = tokens
-        self._public = public
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         """NotFound for a path that is none; Unauthorized under /api/ without a token that is known."""
@@ -40,9 +39,10 @@ class Authentication:
 
     def process_resource(self, req: falcon.Request, _resp: falcon.Response, resource: object, _params: object) -> None:
         """Deny by default: whatever way a request came to a resource."""
-        if isinstance(resource, self._public):
+        if not hasattr(resource, f"on_{req.method.lower()}"):  # 405, or OPTIONS: Falcon's own answer
             return
-        if not hasattr(req.context, "principal"):
-            raise Unauthorized
-        if hasattr(resource, f"on_{req.method.lower()}") and declared(resource, req.method) is None:
+        told = declared(resource, req.method)
+        if told is None:
             raise PlatformError(f"{type(resource).__name__} does not declare who may ask")
+        if told.scope is not None and not hasattr(req.context, "principal"):
+            raise Unauthorized

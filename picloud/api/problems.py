@@ -1,23 +1,18 @@
-"""Every error as RFC 9457 `application/problem+json`: the one table from faults to HTTP.
+"""The one table of problems (RFC 9457): names, statuses, when each comes and what to do.
 
-Owns: names, statuses, titles and what to do. A traceback never gets past this module.
+Owns: what a problem says. `faults` turns errors into them, `problem_pages` shows them, the documentation repeats them.
 """
 
-import logging
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
-import falcon
 import msgspec
+from msgspec import Meta
 
-from picloud import errors
 from picloud.model import Outcome
-from picloud.orchestrator.response import InvocationFailed
 
 MEDIA_TYPE = "application/problem+json"
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,68 +22,147 @@ class Problem:
     name: str
     status: int
     title: str
+    when: str  # it comes
     advice: str  # what to do about it
     retry_after_s: int | None = None
 
 
+class ProblemShape(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """What went wrong, as RFC 9457 has it."""
+
+    type: Annotated[str, Meta(description="`/problems/NAME`: a page that says what it means and what to do")]
+    title: Annotated[str, Meta(description="the same for every problem of this type")]
+    status: int
+    detail: Annotated[str, Meta(description="what it was this time")]
+    instance: Annotated[str, Meta(description="the path that was asked for")] = ""
+    errors: Annotated[
+        list[dict[str, Any]], Meta(description="each thing that is wrong: `field` or `file`, `message`")
+    ] = []
+    file: Annotated[str, Meta(description="of a syntax-error")] = ""
+    line: Annotated[int, Meta(description="of a syntax-error")] = 0
+
+
 _ROWS = (
     Problem(
-        "script-error", 500, "The script raised an error", "Read the message and the script's log; fix the script."
-    ),
-    Problem("timeout", 504, "The script took too long", "Its wall clock limit, wall_ms, passed. Do less at once."),
-    Problem("cpu-limit", 504, "The script computed too long", "Its CPU limit, cpu_ms, passed. Do less at once."),
-    Problem("memory-limit", 500, "The script ran out of memory", "It may hold memory_bytes. Hold less at once."),
-    Problem(
-        "sandbox-violation", 500, "The sandbox process tried what is forbidden", "It was killed. Please report it."
+        "script-error", 500, "The script raised an error",
+        "The script raised and caught it nowhere. The detail is `main.lua:3: message`; the traceback is in its log.",
+        "Read the message and the script's log; fix the script.",
     ),
     Problem(
-        "sandbox-crash", 500, "The sandbox process crashed", "It took nothing with it. If it happens again, report it."
+        "timeout", 504, "The script took too long",
+        "Its wall clock limit, `wall_ms`, passed before it answered.",
+        "Do less in one request, or raise the limit.",
     ),
-    Problem("executor-lost", 503, "The executor went away", "It is being started again: try again.", 1),
-    Problem("overloaded", 503, "The server is full", "Try again; if it stays so, raise pool_max or the machine.", 1),
     Problem(
-        "concurrency-limit",
-        429,
-        "The script runs too often at once",
-        "It already runs concurrency times. Try again.",
-        1,
+        "cpu-limit", 504, "The script computed too long",
+        "Its limit of computing time, `cpu_ms`, passed before it answered.",
+        "Do less in one request, or raise the limit.",
     ),
-    Problem("bad-response", 502, "The script's answer is not valid HTTP", "The detail says what is wrong with it."),
-    Problem("body-too-large", 413, "The body is too large", "Send less, or in pieces."),
-    Problem("not-found", 404, "There is nothing here", "Look at the name; 'picloud ls' lists the scripts."),
-    Problem("method-not-allowed", 405, "The method is not allowed here", "The Allow header lists those that are."),
-    Problem("unsupported-media-type", 415, "This content type is not taken", "The detail lists those that are."),
-    Problem("unauthorized", 401, "This needs a token", "Send 'Authorization: Bearer TOKEN'."),
-    Problem("forbidden", 403, "The token may not do this", "Use a token with the scope that the detail names."),
-    Problem("invalid-request", 422, "The request is not valid", "The detail and the errors say what to change."),
     Problem(
-        "syntax-error", 422, "The source does not compile", "Nothing was stored. Mend the line that the detail names."
+        "memory-limit", 500, "The script ran out of memory",
+        "It wanted more than `memory_bytes`.",
+        "Hold less at once, or raise the limit.",
     ),
-    Problem("conflict", 409, "This clashes with what is there", "The detail names it."),
-    Problem("precondition-failed", 412, "The condition does not hold", "It changed meanwhile: read it again."),
-    Problem("database-unavailable", 503, "The database is away", "Try again; /readyz says when it is back.", 1),
-    Problem("outcome-unknown", 503, "Whether it was done is not known", "Look before you try again.", 1),
-    Problem("internal-error", 500, "Something broke on our side", "The server's log holds the details."),
-)
+    Problem(
+        "sandbox-violation", 500, "The sandbox process tried what is forbidden",
+        "It made a system call that its filter does not allow, and was killed.",
+        "No script should be able to: please report it.",
+    ),
+    Problem(
+        "sandbox-crash", 500, "The sandbox process crashed",
+        "It ended by a signal or broke the protocol. It took nothing with it.",
+        "Try again; if it happens again, report it with the script.",
+    ),
+    Problem(
+        "executor-lost", 503, "The executor went away",
+        "It ended while the script ran and is being started again, or the server was stopped 2.5 s before the answer.",
+        "Try again.", 1,
+    ),
+    Problem(
+        "overloaded", 503, "The server is full",
+        "No sandbox became free within `PICLOUD_QUEUE_MS`, the queue is full, or so is the server.",
+        "Try again; if it stays so, raise `PICLOUD_POOL_MAX`, or take a larger machine.", 1,
+    ),
+    Problem(
+        "concurrency-limit", 429, "The script runs too often at once",
+        "It already runs as often at once as its limit, `concurrency`, allows.",
+        "Try again, or raise the limit.", 1,
+    ),
+    Problem(
+        "bad-response", 502, "The script's answer is not valid HTTP",
+        "Its status, a header, its type or its size is not valid; the detail says which.",
+        "Fix the script.",
+    ),
+    Problem(
+        "body-too-large", 413, "The body is too large",
+        "The request's body is larger than is taken: the script's `request_bytes`, or what an upload may have.",
+        "Send less, or in pieces.",
+    ),
+    Problem(
+        "not-found", 404, "There is nothing here",
+        "No script, version or other thing has this name, or no path is spelled like this.",
+        "Look at the name; `picloud ls` lists the scripts.",
+    ),
+    Problem(
+        "method-not-allowed", 405, "The method is not allowed here",
+        "The path exists, and does not take this method.",
+        "The `Allow` header lists those that it takes.",
+    ),
+    Problem(
+        "unsupported-media-type", 415, "This content type is not taken",
+        "The body's `Content-Type` is none that this endpoint reads.",
+        "The detail lists those that it reads.",
+    ),
+    Problem(
+        "unauthorized", 401, "This needs a token",
+        "There was no token, or one that is not known: mistyped, revoked or expired.",
+        "Send `Authorization: Bearer TOKEN`.",
+    ),
+    Problem(
+        "forbidden", 403, "The token may not do this",
+        "The token is good, but has not the scope, or not for this script.",
+        "Use a token with the scope that the detail names.",
+    ),
+    Problem(
+        "invalid-request", 422, "The request is not valid",
+        "A parameter, a header or the body is not as it must be; `errors` names each field. "
+        "400, 408, 414, 417, 431, 501 or 505 if it is no HTTP that is taken here; "
+        "400 if `request:json()` or `:form()` failed uncaught.",
+        "Change what the detail and `errors` name.",
+    ),
+    Problem(
+        "syntax-error", 422, "The source does not compile",
+        "A file of the upload is no Lua; `file` and `line` say where. Nothing was stored.",
+        "Mend the line that the detail names.",
+    ),
+    Problem(
+        "conflict", 409, "This clashes with what is there",
+        "The same thing exists already, or was changed by somebody else at the same moment.",
+        "The detail names what it clashes with.",
+    ),
+    Problem(
+        "precondition-failed", 412, "The condition does not hold",
+        "`If-Match` or `If-None-Match` asked for a state that is not so.",
+        "It changed meanwhile: read it again, then decide.",
+    ),
+    Problem(
+        "database-unavailable", 503, "The database is away",
+        "PostgreSQL cannot be reached. Scripts that are cached go on answering.",
+        "Try again; `/readyz` says when it is back.", 1,
+    ),
+    Problem(
+        "outcome-unknown", 503, "Whether it was done is not known",
+        "The database went away during COMMIT: it may be done, or not.",
+        "Look before you try again.", 1,
+    ),
+    Problem(
+        "internal-error", 500, "Something broke on our side",
+        "A fault of the server.",
+        "The server's log holds the details; please report it.",
+    ),
+)  # fmt: skip
 
 TABLE = {row.name: row for row in _ROWS}
-
-_OF_ERROR: dict[type[errors.PicloudError], str] = {
-    errors.InvalidRequest: "invalid-request",
-    errors.InvalidSource: "syntax-error",
-    errors.Unauthorized: "unauthorized",
-    errors.Forbidden: "forbidden",
-    errors.NotFound: "not-found",
-    errors.Conflict: "conflict",
-    errors.PreconditionFailed: "precondition-failed",
-    errors.BodyTooLarge: "body-too-large",
-    errors.UnsupportedMediaType: "unsupported-media-type",
-    errors.Overloaded: "overloaded",
-    errors.ConcurrencyLimit: "concurrency-limit",
-    errors.ExecutorLost: "executor-lost",
-    errors.DatabaseUnavailable: "database-unavailable",
-    errors.OutcomeUnknown: "outcome-unknown",
-}
 
 _OF_STATUS = {
     404: "not-found",
@@ -104,73 +178,21 @@ def status_of(outcome: Outcome) -> int:
     return 400 if outcome is Outcome.INVALID_REQUEST else TABLE[outcome].status
 
 
-def document(row: Problem, status: int, detail: str, instance: str = "", **more: object) -> bytes:
-    """One problem as JSON: type, title, status, detail, instance and what else is known."""
-    known = {"type": f"/problems/{row.name}", "title": row.title, "status": status, "detail": detail}
-    return msgspec.json.encode({**known, **({"instance": instance} if instance else {}), **more})
+def document(row: Problem, status: int, detail: str, instance: str = "", **more: Any) -> bytes:
+    """One problem as JSON; `more` are further fields of ProblemShape."""
+    kind = f"/problems/{row.name}"
+    return msgspec.json.encode(
+        ProblemShape(type=kind, title=row.title, status=status, detail=detail, instance=instance, **more)
+    )
 
 
 def of_server(status: int, detail: str) -> tuple[int, str, bytes]:
     """What gunicorn refuses before any of ours is asked → status, content type, body."""
-    row = _row_of(status)
+    row = of_status(status)
     return status, MEDIA_TYPE, document(row, status, detail)
 
 
-def install(app: falcon.App[falcon.Request, falcon.Response]) -> None:
-    """Answer every error of the app with a problem."""
-    app.add_error_handler(Exception, _unexpected)
-    app.add_error_handler(falcon.HTTPError, _falcon_error)
-    app.add_error_handler(errors.PicloudError, _error)
-    app.add_error_handler(InvocationFailed, _failed_invocation)
-
-
-def _send(req: falcon.Request, resp: falcon.Response, row: Problem, detail: str, status: int = 0, **more: Any) -> None:
-    status = status or row.status
-    resp.status = status
-    resp.content_type = MEDIA_TYPE
-    resp.data = document(row, status, detail, req.path, **more)
-    if row.retry_after_s is not None:
-        resp.set_header("retry-after", str(row.retry_after_s))
-    if status == HTTPStatus.UNAUTHORIZED:
-        resp.set_header("www-authenticate", "Bearer")
-
-
-def _error(req: falcon.Request, resp: falcon.Response, error: errors.PicloudError, _params: object) -> None:
-    name = next((_OF_ERROR[kind] for kind in type(error).__mro__ if kind in _OF_ERROR), None)
-    if name is None:
-        _unexpected(req, resp, error, _params)
-        return
-    _send(req, resp, TABLE[name], str(error), **_more(error))
-
-
-def _more(error: errors.PicloudError) -> dict[str, Any]:
-    if isinstance(error, errors.InvalidSource):
-        where = {"file": error.file, "line": error.line}
-        return {**where, "errors": [{**where, "message": error.problem}]}
-    if isinstance(error, errors.InvalidRequest) and error.errors:
-        return {"errors": error.errors}
-    return {}
-
-
-def _failed_invocation(req: falcon.Request, resp: falcon.Response, failed: InvocationFailed, _params: object) -> None:
-    resp.set_headers(failed.headers)
-    _send(req, resp, TABLE[failed.outcome], str(failed), status_of(failed.outcome))
-
-
-def _falcon_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, _params: object) -> None:
-    status = error.status_code
-    row = _row_of(status)
-    if error.headers:
-        resp.set_headers(error.headers)
-    _send(req, resp, row, error.description or row.title, status)
-
-
-def _row_of(status: int) -> Problem:
-    """A status that somebody else chose."""
+def of_status(status: int) -> Problem:
+    """The row of a status that somebody else chose."""
     ours = status == HTTPStatus.INTERNAL_SERVER_ERROR
     return TABLE[_OF_STATUS.get(status, "internal-error" if ours else "invalid-request")]
-
-
-def _unexpected(req: falcon.Request, resp: falcon.Response, error: BaseException, _params: object) -> None:
-    _log.error("%s %r failed", req.method, req.path, exc_info=error)
-    _send(req, resp, TABLE["internal-error"], "the server's log holds the details")

@@ -2,18 +2,27 @@
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, TypeVar, get_args
 
 import falcon
 import msgspec
 
 from picloud.errors import BodyTooLarge, InvalidRequest, NotFound
+from picloud.model import SCRIPT_NAME
 
 PAGE_MAX = 500
+SCRIPT_PATTERN = f"^{SCRIPT_NAME.pattern}$"
 
+ScriptName = Annotated[str, msgspec.Meta(pattern=SCRIPT_PATTERN, description="a script's name")]
+
+CURSOR = "the `next` of the page before"
+
+_CURSOR_PATTERN = "^[!-~]{0,200}$"  # visible ASCII
 _JSON_BYTES_MAX = 64 * 1024
 _CHUNK_BYTES = 64 * 1024
+_WHOLE = re.compile(r"-?[0-9]{1,19}")
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 
 Typed = TypeVar("Typed")
@@ -23,11 +32,14 @@ class Query(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What may stand behind the question mark: one field a parameter."""
 
 
+Asked = TypeVar("Asked", bound=Query)
+
+
 class Paging(Query):
     """Which page of a list; `after` is the `next` of the page before."""
 
-    limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)] = 50
-    after: str = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX, description="how many items at most")] = 50
+    after: Annotated[str, msgspec.Meta(pattern=_CURSOR_PATTERN, description=CURSOR)] = ""
 
 
 def has_body(environ: dict[str, Any]) -> bool:
@@ -62,15 +74,17 @@ def read_json(req: falcon.Request, kind: type[Typed], bytes_max: int = _JSON_BYT
         raise InvalidRequest(f"the body is no JSON that is taken here: {error}") from error
 
 
-def read_query(req: falcon.Request, kind: type[Typed]) -> Typed:
+def read_query(req: falcon.Request, kind: type[Asked]) -> Asked:
     """The query as a typed message; InvalidRequest says which parameter is wrong. None may have control characters."""
+    texts: dict[str, str] = {}
     for name, value in req.params.items():
         if not isinstance(value, str):
             raise _wrong_parameter(name, "is given more than once")
         if not (name + value).isprintable():
             raise _wrong_parameter(name, "must not have control characters")
+        texts[name] = value
     try:
-        return msgspec.convert(req.params, kind, strict=False)
+        return msgspec.convert(_typed(texts, kind), kind)
     except msgspec.ValidationError as error:
         raise invalid(kind, error, "?") from error
 
@@ -91,6 +105,24 @@ def path_number(text: str, what: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise NotFound(f"there is no {what} '{text}'")
     return int(text)
+
+
+def _typed(texts: Mapping[str, str], kind: type[Query]) -> dict[str, object]:
+    """Texts as numbers and booleans where the message has some; what is spelled in another way stays text."""
+    types = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    return {name: _value(text, set(_flat(types.get(name, str)))) for name, text in texts.items()}
+
+
+def _value(text: str, types: set[Any]) -> object:
+    if bool in types and text in _BOOLEANS:
+        return _BOOLEANS[text]
+    return int(text) if int in types and _WHOLE.fullmatch(text) else text
+
+
+def _flat(kind: Any) -> Iterator[Any]:
+    """A type, or those that it is made of."""
+    inner = get_args(kind)
+    yield from (it for part in inner for it in _flat(part)) if inner else (kind,)
 
 
 def _wrong_parameter(name: str, message: str) -> InvalidRequest:

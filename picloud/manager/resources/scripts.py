@@ -1,19 +1,21 @@
 """`/api/v1/scripts`, and what is active of one."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import falcon
 import msgspec
+from msgspec import Meta
 
 from picloud.auth import Scope
 from picloud.errors import PreconditionFailed, UnsupportedMediaType
 from picloud.manager.scripts import SOURCE_BYTES_MAX, Scripts
-from picloud.messages.endpoint import endpoint
-from picloud.messages.reading import Paging, Query, read_body
+from picloud.messages.endpoint import Answer, endpoint
+from picloud.messages.reading import Paging, Query, ScriptName, read_body
 from picloud.messages.writing import Page, send_json, send_page
 from picloud.model import Condition, Script, Settings
 
+_TAG_PATTERN = '^"[0-9]{1,9}"$'
 _LUA_TYPES = ("", "text/x-lua", "text/plain", "application/octet-stream", "application/x-www-form-urlencoded")
 
 
@@ -36,20 +38,23 @@ class UploadedShape(msgspec.Struct):
     url: str
 
 
-class UploadQuery(Query):
-    """Of an upload."""
-
-
-class NamedUploadQuery(UploadQuery):
+class NamedUploadQuery(Query):
     """Of an upload whose path does not say to which script."""
 
-    name: str
+    name: ScriptName
 
 
+_TAG: dict[str, Any] = {"ETag": Annotated[str, Meta(pattern=_TAG_PATTERN, description="the active version")]}
 _UPLOAD: dict[str, Any] = {
-    "media": _LUA_TYPES[1:],
-    "headers": {"If-Match": "upload only while this version is active", "If-None-Match": "`*`: only if it is new"},
-    "answers": {200: UploadedShape, 201: UploadedShape},
+    "media": dict.fromkeys(_LUA_TYPES[1:]),
+    "headers": {
+        "If-Match": Annotated[str, Meta(pattern=_TAG_PATTERN, description="upload only while this version is active")],
+        "If-None-Match": Annotated[Literal["*"], Meta(description="upload only if there is no such script yet")],
+    },
+    "answers": {
+        200: Answer(UploadedShape, headers=_TAG, meaning="The active version has this source already"),
+        201: Answer(UploadedShape, headers=_TAG, meaning="Stored, and active"),
+    },
     "problems": ("body-too-large", "precondition-failed", "syntax-error", "unsupported-media-type"),
 }
 
@@ -81,15 +86,15 @@ class ScriptResource:
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 
-    @endpoint(Scope.READ, answers={200: ScriptShape}, problems=("not-found",))
+    @endpoint(Scope.READ, answers={200: Answer(ScriptShape, headers=_TAG)}, problems=("not-found",))
     def on_get(self, _req: falcon.Request, resp: falcon.Response, script: str) -> None:
         """One script; `ETag` is its active version."""
         found = self._scripts.get(script)
         resp.set_header("etag", f'"{found.active_version}"')
         send_json(resp, script_shape(found))
 
-    @endpoint(Scope.DEPLOY, query=UploadQuery, **_UPLOAD)
-    def on_put(self, req: falcon.Request, resp: falcon.Response, script: str, query: UploadQuery) -> None:  # noqa: ARG002
+    @endpoint(Scope.DEPLOY, **_UPLOAD)
+    def on_put(self, req: falcon.Request, resp: falcon.Response, script: str) -> None:
         """Upload a new version and make it the active one.
 
         The body is Lua source of at most 1 MiB: text/x-lua, text/plain, application/octet-stream, curl's default type.
@@ -111,7 +116,7 @@ class ActiveResource:
     class Wanted(msgspec.Struct, forbid_unknown_fields=True):
         """Which version is to be the active one."""
 
-        version: Annotated[int, msgspec.Meta(ge=1, le=2_147_483_647)]
+        version: Annotated[int, Meta(ge=1, le=2_147_483_647)]
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts

@@ -10,7 +10,7 @@ import msgspec
 from picloud.auth import Scope
 from picloud.manager.scripts import Versions
 from picloud.messages.endpoint import endpoint
-from picloud.messages.reading import Paging, Query, path_number
+from picloud.messages.reading import CURSOR, Paging, Query, path_number
 from picloud.messages.writing import Page, send_json, send_page
 from picloud.model import Version
 
@@ -26,19 +26,19 @@ class VersionShape(msgspec.Struct, omit_defaults=True):
     bytes: int
     created_at: datetime
     created_by: str
-    source: str | msgspec.UnsetType = msgspec.UNSET
+    source: Annotated[str, msgspec.Meta(description="its text, if asked for")] | msgspec.UnsetType = msgspec.UNSET
 
 
 class VersionsQuery(Paging):
     """Which page of the versions, newest first."""
 
-    after: Annotated[int, msgspec.Meta(ge=1, le=_NEWEST)] = _NEWEST  # type: ignore[assignment]
+    after: Annotated[int, msgspec.Meta(ge=1, le=_NEWEST, description=CURSOR)] = _NEWEST  # type: ignore[assignment]
 
 
 class VersionQuery(Query):
     """How much of a version."""
 
-    source: bool = False
+    source: Annotated[bool, msgspec.Meta(description="with its text as `source`")] = False
 
 
 class VersionsResource:

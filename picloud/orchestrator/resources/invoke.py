@@ -1,14 +1,22 @@
 """`/api/v1/scripts/NAME/invoke`: run a script by hand."""
 
+from typing import Annotated, Any
+
 import falcon
+from msgspec import Meta
 
 from picloud.auth import Scope
-from picloud.messages.endpoint import endpoint
+from picloud.messages.endpoint import Answer, endpoint
 from picloud.messages.reading import has_body, read_body
-from picloud.model import Request, Trigger, new_id
+from picloud.model import Outcome, Request, Trigger, new_id
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.ingress import Proxies
 from picloud.orchestrator.response import send
+
+_HEADERS: dict[str, Any] = {
+    "Picloud-Invocation": Annotated[str, Meta(extra_json_schema={"format": "uuid"}, description="its id")],
+    "Server-Timing": Annotated[str, Meta(description="ms: queue, run, cpu, total")],
+}
 
 
 class InvokeResource:
@@ -18,7 +26,13 @@ class InvokeResource:
         self._dispatcher = dispatcher
         self._proxies = proxies
 
-    @endpoint(Scope.INVOKE, media=("*/*",), answers={}, problems=("not-found",))
+    @endpoint(
+        Scope.INVOKE,
+        media={"*/*": None},
+        body_required=False,
+        answers={"default": Answer(media=("*/*",), headers=_HEADERS, meaning="The script's own answer")},
+        problems=("not-found", *(outcome for outcome in Outcome if outcome is not Outcome.OK)),
+    )
     def on_post(self, req: falcon.Request, resp: falcon.Response, script: str) -> None:
         """Run the script once: it sees POST, path `/`, trigger `invoke`, this body and its type.
 

@@ -10,7 +10,7 @@ import msgspec
 from picloud.auth import Scope
 from picloud.errors import NotFound
 from picloud.messages.endpoint import endpoint
-from picloud.messages.reading import Paging
+from picloud.messages.reading import CURSOR, Paging, ScriptName
 from picloud.messages.writing import Page, send_json, send_page
 from picloud.model import Invocation, Level, StoredLine
 
@@ -33,16 +33,16 @@ class RecordReader(Protocol):
 class InvocationsQuery(Paging):
     """Which invocations."""
 
-    script: str = ""
-    after: uuid.UUID | None = None  # type: ignore[assignment]
+    script: ScriptName | None = None
+    after: Annotated[uuid.UUID, msgspec.Meta(description=CURSOR)] | None = None  # type: ignore[assignment]
 
 
 class LogsQuery(Paging):
     """Which log lines."""
 
-    script: str = ""
-    invocation: uuid.UUID | None = None
-    after: Annotated[int, msgspec.Meta(ge=0, le=_CURSOR_MAX)] = 0  # type: ignore[assignment]
+    script: ScriptName | None = None
+    invocation: Annotated[uuid.UUID, msgspec.Meta(description="those of one invocation")] | None = None
+    after: Annotated[int, msgspec.Meta(ge=0, le=_CURSOR_MAX, description=CURSOR)] = 0  # type: ignore[assignment]
 
 
 class LineShape(msgspec.Struct):
@@ -65,7 +65,7 @@ class InvocationsResource:
     @endpoint(Scope.READ, query=InvocationsQuery, answers={200: Page[Invocation]})
     def on_get(self, _req: falcon.Request, resp: falcon.Response, query: InvocationsQuery) -> None:
         """List invocations, newest first."""
-        found = self._records.page(query.script, query.limit, str(query.after or ""))
+        found = self._records.page(query.script or "", query.limit, str(query.after or ""))
         send_page(resp, found, query.limit, lambda it: it, lambda it: it.id)
 
 
@@ -94,7 +94,7 @@ class LogsResource:
     @endpoint(Scope.READ, query=LogsQuery, answers={200: Page[LineShape]})
     def on_get(self, _req: falcon.Request, resp: falcon.Response, query: LogsQuery) -> None:
         """List log lines, newest first."""
-        found = self._records.lines(query.script, str(query.invocation or ""), query.limit, query.after)
+        found = self._records.lines(query.script or "", str(query.invocation or ""), query.limit, query.after)
         send_page(resp, found, query.limit, _line_shape, lambda line: line.id)
 
 

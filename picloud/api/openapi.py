@@ -1,0 +1,171 @@
+"""`/openapi.json`: the route table and what each endpoint declares, as one OpenAPI 3.1 document.
+
+Owns: how a declaration reads in OpenAPI's words. Knows nothing of what an endpoint does: who wants the document to say
+more, declares more. Built at the first request for it, once a process.
+"""
+
+import hashlib
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Annotated, Any
+
+import falcon
+import msgspec
+from msgspec import Meta
+
+from picloud import __version__
+from picloud.api.openapi_answers import Responses
+from picloud.api.openapi_schemas import Json, Schemas
+from picloud.api.problems import TABLE
+from picloud.messages.endpoint import Answer, Endpoint, declared, endpoint
+from picloud.messages.reading import SCRIPT_PATTERN
+
+Routes = list[tuple[str, Any]]
+Operation = tuple[str, str, object, Endpoint]
+"""Path template, method in lower case, resource, declaration."""
+
+PATH_PARAMETERS: dict[str, Any] = {
+    "script": Annotated[str, Meta(pattern=SCRIPT_PATTERN, description="the script's name")],
+    "number": Annotated[int, Meta(ge=1, le=999_999_999, description="the version's number")],
+    "identifier": Annotated[str, Meta(extra_json_schema={"format": "uuid"}, description="the invocation's id")],
+    "name": Annotated[str, Meta(extra_json_schema={"enum": sorted(TABLE)}, description="the problem's name")],
+}
+
+_METHODS = ("get", "put", "post", "patch", "delete")
+_ABOUT = """Upload a Lua script, get an HTTP endpoint.
+
+Scripts answer any method at `/fn/NAME`, at every path below it, and at their routes. What they take and answer is
+theirs to say, and no part of this document.
+
+Times are RFC 3339 in UTC, sizes in bytes, durations in ms. Every `GET` answers `HEAD` too, and every path `OPTIONS`;
+any other method is 405 `method-not-allowed` with `Allow`. Every error is a problem as RFC 9457 has it."""
+_SECURITY = (
+    "A token of `picloud token create`, or the one in `PICLOUD_DATA/admin.token`. `admin` holds all other scopes."
+)
+
+
+class DocumentResource:
+    """`/openapi.json`"""
+
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
+
+    @endpoint(
+        None,
+        headers={"If-None-Match": Annotated[str, Meta(description="the ETag of a copy: 304 if it is still good")]},
+        answers={
+            200: Answer(Json, headers={"ETag": str, "Cache-Control": str}),
+            304: Answer(headers={"ETag": str, "Cache-Control": str}),
+        },
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """This document: the API as OpenAPI 3.1."""
+        data, tag = self._encoded
+        resp.set_header("etag", tag)
+        resp.set_header("cache-control", "no-cache")  # keep it, and ask whether it is still good
+        if tag in (req.get_header("if-none-match") or ""):
+            resp.status = 304
+            return
+        resp.content_type = "application/json"
+        resp.data = data
+
+    @cached_property
+    def _encoded(self) -> tuple[bytes, str]:
+        data = msgspec.json.encode(document(self._routes))
+        return data, f'"{hashlib.sha256(data).hexdigest()[:16]}"'
+
+
+def operations(routes: Routes) -> Iterator[Operation]:
+    """Everything that is declared, in the order of the table."""
+    for path, resource in routes:
+        for method in _METHODS:
+            if told := declared(resource, method):
+                yield path, method, resource, told
+
+
+def problems_of(path: str, told: Endpoint) -> list[str]:
+    """The names of all problems that an endpoint may answer with, those included that follow from its declaration."""
+    names = {"internal-error", "overloaded", *told.problems}
+    if told.scope is not None:
+        names |= {"unauthorized", "forbidden", "database-unavailable", "invalid-request"}
+    if told.query is not None:
+        names.add("invalid-request")
+    if told.body is not None or told.media:
+        names |= {"body-too-large", "invalid-request"}
+    if "{" in path:
+        names.add("not-found")
+    return [name for name in TABLE if name in names]
+
+
+def document(routes: Routes) -> Json:
+    """OpenAPI 3.1 of the routes."""
+    told = list(operations(routes))
+    schemas = Schemas()
+    answers = Responses(schemas)
+    paths: Json = {}
+    for path, method, resource, declaration in told:
+        paths.setdefault(path, {})[method] = _operation(path, method, resource, declaration, schemas, answers)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "PiCloud", "version": __version__, "description": _ABOUT},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": tag} for tag in dict.fromkeys(_tag(path) for path, *_ in told)],
+        "paths": paths,
+        "components": {
+            "schemas": schemas.components,
+            "responses": answers.components,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": _SECURITY}},
+        },
+    }
+
+
+def _operation(path: str, method: str, resource: object, told: Endpoint, schemas: Schemas, answers: Responses) -> Json:
+    summary, _, more = inspect.getdoc(getattr(resource, f"on_{method}")).partition("\n")  # type: ignore[union-attr]
+    needs = f"Needs a token with the scope `{told.scope}`." if told.scope else "Needs no token."
+    found: Json = {
+        "operationId": f"{method}_{_snake(type(resource).__name__.removesuffix('Resource'))}",
+        "tags": [_tag(path)],
+        "summary": summary,
+        "description": "\n\n".join(filter(None, (more.strip(), needs))),
+        "security": [{"token": [str(told.scope)]}] if told.scope else [],
+        "parameters": [*_parameters(path, told, schemas)],
+        "responses": answers.of(told, problems_of(path, told)),
+    }
+    if told.body is not None:
+        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": schemas.of(told.body)}}}
+    elif told.media:
+        found["requestBody"] = {"required": told.body_required, "content": _media(told.media, schemas)}
+    return found
+
+
+def _parameters(path: str, told: Endpoint, schemas: Schemas) -> Iterator[Json]:
+    for name in re.findall(r"{(\w+)}", path):
+        yield _parameter("path", name, schemas.of(PATH_PARAMETERS[name]), required=True)
+    for field in msgspec.structs.fields(told.query) if told.query else ():
+        schema = schemas.optional(field.type)
+        if field.default not in (msgspec.NODEFAULT, None, "", msgspec.UNSET):
+            schema["default"] = field.default
+        yield _parameter("query", field.encode_name, schema, required=field.required)
+    for name, kind in told.headers.items():
+        yield _parameter("header", name, schemas.of(kind), required=False)
+
+
+def _parameter(place: str, name: str, schema: Json, *, required: bool) -> Json:
+    meaning = {"description": schema.pop("description")} if "description" in schema else {}
+    return {"name": name, "in": place, "required": required, **meaning, "schema": schema}
+
+
+def _media(bodies: Mapping[str, Any], schemas: Schemas) -> Json:
+    return {name: {} if kind is None else {"schema": schemas.of(kind)} for name, kind in bodies.items()}
+
+
+def _tag(path: str) -> str:
+    """The noun that a path is about."""
+    words = path.removeprefix("/api/v1/").split("/")
+    return words[0] if path.startswith("/api/") else "server"
+
+
+def _snake(camel: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", camel).lower()
