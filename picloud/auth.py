@@ -6,6 +6,7 @@ Owns: making, hashing and reading tokens. Knows nothing of HTTP or tables.
 import enum
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -78,3 +79,11 @@ def bearer(header: str | None) -> str:
     if scheme.lower() != "bearer" or not secret.strip():
         raise Unauthorized()
     return secret.strip()
+
+
+def authenticate(header: str | None, find: Callable[[str], Principal | None]) -> Principal:
+    """Who sent an Authorization header; Unauthorized unless its token is known and its time is not over."""
+    principal = find(bearer(header))
+    if principal is None or principal.expired():
+        raise Unauthorized("the token is not known here: it was mistyped, replaced or revoked, or has expired")
+    return principal

@@ -80,7 +80,7 @@ def parse(path: str) -> tuple[Segment, ...]:
         raise _wrong("path", "has an empty segment: '//'")
     segments = tuple(map(_segment, parts))
     _check_parameters(segments)
-    if segments[0].kind is Kind.LITERAL and is_reserved(segments[0].text):
+    if segments[0].kind is Kind.LITERAL and is_reserved([segments[0].text]):
         raise _wrong("path", f"'/{parts[0]}' is the platform's own; reserved are {', '.join(sorted(RESERVED))}")
     return segments
 
@@ -90,9 +90,12 @@ def shape(path: str) -> str:
     return "".join("/" + _segment_shape(segment) for segment in parse(path))
 
 
-def is_reserved(first_segment: str) -> bool:
-    """Whether a path with this first segment, decoded, is the platform's own; `fn%2Fx` counts as below `fn`."""
-    return first_segment.partition("/")[0] in RESERVED
+def is_reserved(segments: Sequence[str]) -> bool:
+    """Whether a path, decoded, is the platform's own: however many slashes stand before the word, and `fn%2Fx` too."""
+    first = segments[0].partition("/")[0]
+    if not first:
+        first = "/".join(segments).lstrip("/").partition("/")[0]
+    return first in RESERVED
 
 
 def host_of(authority: str) -> str:
@@ -106,7 +109,7 @@ def host_of(authority: str) -> str:
 def _checked_method(given: str) -> str:
     method = given.upper()
     if not (given.isascii() and _METHOD.fullmatch(method)):
-        raise _wrong("method", f"{given!r} is no method: ANY, or upper-case letters such as GET")
+        raise _wrong("method", f"{given[:100]!r} is no method: ANY, or upper-case letters such as GET")
     if method in ("CONNECT", "TRACE"):
         raise _wrong("method", f"{method} is not for scripts")
     return method
@@ -115,7 +118,7 @@ def _checked_method(given: str) -> str:
 def _checked_host(given: str) -> str:
     host = given.lower().removesuffix(".")
     if not given.isascii():
-        raise _wrong("host", f"{given!r} has letters that DNS does not carry: write it as 'xn--…'")
+        raise _wrong("host", f"{given[:100]!r} has letters that DNS does not carry: write it as 'xn--…'")
     if host.startswith("[") or host.count(":") > 1:
         bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
         good = _is_address(ipaddress.IPv6Address, bare) and "%" not in bare  # a zone is one machine's own
@@ -125,7 +128,9 @@ def _checked_host(given: str) -> str:
     else:
         good = len(host) <= _HOST_CHARACTERS_MAX and all(map(_LABEL.fullmatch, host.split(".")))
     if not good:
-        raise _wrong("host", f"{given!r} is no host: a DNS name or an IP address, without port, scheme and wildcard")
+        raise _wrong(
+            "host", f"{given[:100]!r} is no host: a DNS name or an IP address, without port, scheme and wildcard"
+        )
     return host
 
 

@@ -14,18 +14,23 @@ from picloud.cache import Generation
 from picloud.errors import DatabaseUnavailable, Overloaded, PicloudError
 from picloud.executor import protections
 from picloud.executor.client import SandboxClient
+from picloud.manager.routes import Routes as ManagedRoutes
 from picloud.manager.scripts import Scripts, Versions
+from picloud.orchestrator.access import Door
 from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.dispatch import Dispatcher
-from picloud.orchestrator.ingress import Ingress, Proxies
+from picloud.orchestrator.ingress import Ingress
 from picloud.orchestrator.record import Recorder
+from picloud.orchestrator.request import Proxies
 from picloud.orchestrator.retention import Retention
 from picloud.orchestrator.router import Router
+from picloud.orchestrator.routes import Routes
 from picloud.settings import ServerSettings
 from picloud.storage.changes import CHANNEL, Changed, parse
 from picloud.storage.invocations import InvocationTable
 from picloud.storage.listener import Listener
 from picloud.storage.pool import Pool
+from picloud.storage.routes import RouteTable
 from picloud.storage.scripts import ScriptTable
 from picloud.storage.tokens import TokenTable
 
@@ -48,6 +53,7 @@ class Platform:
         scripts = ScriptTable(self._pool)
         self._generation = Generation(settings.run_dir / "generation")
         self._router = Router(scripts, self._generation)
+        self._routes = Routes(RouteTable(self._pool), self._generation)
         self._listener = Listener(
             settings.database_url, CHANNEL, on_message=self._forget, on_listening=self._forget_all
         )
@@ -62,7 +68,7 @@ class Platform:
         )
         self._executor = SandboxClient(settings.executor_socket, queue_ms=settings.queue_ms)
         self._protections_file = settings.run_dir / "protections.json"
-        self._dispatcher = Dispatcher(self._admission, self._router, self._executor, self._recorder, problems.status_of)
+        self._dispatcher = Dispatcher(self._admission, self._executor, self._recorder, problems.status_of)
         self.wsgi: Callable[..., Any] = create_app(self._collaborators(scripts, settings))
 
     def start(self) -> None:
@@ -86,19 +92,25 @@ class Platform:
         what, name = parse(announced)
         if what == Changed.SCRIPT:
             self._router.programs.forget(name)
+        elif what == Changed.ROUTES:
+            self._routes.clear()
 
     def _forget_all(self) -> None:
         """What changed while nobody listened is unknown."""
         self._router.programs.clear()
+        self._routes.clear()
 
     def _collaborators(self, scripts: ScriptTable, settings: ServerSettings) -> Collaborators:
         proxies = Proxies(settings.trusted_proxies)
+        tokens = TokenTable(self._pool)
         return Collaborators(
-            tokens=TokenTable(self._pool),
+            tokens=tokens,
             scripts=Scripts(scripts, self._executor, self._generation.bump),
             versions=Versions(scripts),
+            routes=ManagedRoutes(RouteTable(self._pool), self._generation.bump),
+            resolver=self._router,
             dispatcher=self._dispatcher,
-            ingress=Ingress(self._dispatcher, proxies),
+            ingress=Ingress(self._router, self._routes, Door(tokens), self._dispatcher, proxies),
             proxies=proxies,
             records=InvocationTable(self._pool),
             checks={"database": self._check_database, "executor": self._check_executor},

@@ -1,15 +1,19 @@
 """The route table, on one screen."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import falcon
 
 from picloud.api import faults, health, openapi, problem_pages
-from picloud.api.middleware import Authentication, TokenFinder
+from picloud.api.middleware import Authentication, ScriptsFirst, TokenFinder
+from picloud.manager.resources import routes as script_routes
 from picloud.manager.resources import scripts, versions
+from picloud.manager.routes import Routes
 from picloud.manager.scripts import Scripts, Versions
 from picloud.orchestrator.dispatch import Dispatcher
-from picloud.orchestrator.ingress import PREFIX, Ingress, Proxies
+from picloud.orchestrator.ingress import PREFIX, Ingress, ScriptResolver
+from picloud.orchestrator.request import Proxies
 from picloud.orchestrator.resources import invoke, records
 
 
@@ -20,6 +24,8 @@ class Collaborators:
     tokens: TokenFinder
     scripts: Scripts
     versions: Versions
+    routes: Routes
+    resolver: ScriptResolver
     dispatcher: Dispatcher
     ingress: Ingress
     proxies: Proxies
@@ -41,7 +47,9 @@ def routes(our: Collaborators) -> openapi.Routes:
         (f"{script}/active", scripts.ActiveResource(our.scripts)),
         (f"{script}/versions", versions.VersionsResource(our.versions)),
         (f"{script}/versions/{{number}}", versions.VersionResource(our.versions)),
-        (f"{script}/invoke", invoke.InvokeResource(our.dispatcher, our.proxies)),
+        (f"{script}/invoke", invoke.InvokeResource(our.resolver, our.dispatcher, our.proxies)),
+        (f"{api}/routes", script_routes.RoutesResource(our.routes)),
+        (f"{api}/routes/{{route}}", script_routes.RouteResource(our.routes)),
         (f"{api}/invocations", records.InvocationsResource(our.records)),
         (f"{api}/invocations/{{identifier}}", records.InvocationResource(our.records)),
         (f"{api}/logs", records.LogsResource(our.records)),
@@ -52,10 +60,12 @@ def routes(our: Collaborators) -> openapi.Routes:
 
 def create_app(our: Collaborators) -> falcon.App[falcon.Request, falcon.Response]:
     """The WSGI application; pure: it opens nothing."""
-    app = falcon.App(middleware=[Authentication(our.tokens)])
+    middleware: list[Any] = [Authentication(our.tokens), ScriptsFirst(our.ingress)]
+    app = falcon.App(middleware=middleware)
     app.resp_options.default_media_type = None  # type: ignore[assignment] # a script's answer has the type it gave
     faults.install(app)
-    app.add_sink(our.ingress, PREFIX)
+    app.add_sink(our.ingress.route, "/")  # what is nobody else's
+    app.add_sink(our.ingress.function, PREFIX)  # the last one is asked first
     for path, resource in routes(our):
         if hasattr(resource, "on_get"):
             resource.on_head = resource.on_get  # Falcon leaves out the body

@@ -4,7 +4,7 @@ from typing import Protocol
 
 import falcon
 
-from picloud.auth import Principal, bearer
+from picloud.auth import Principal, authenticate
 from picloud.errors import NotFound, PlatformError, Unauthorized
 from picloud.messages.endpoint import declared
 
@@ -18,6 +18,29 @@ class TokenFinder(Protocol):
         """Whose it is; DatabaseUnavailable."""
 
 
+class RawPaths(Protocol):
+    """What goes by the path as it was sent."""
+
+    def claims_root(self, req: falcon.Request) -> bool:
+        """Whether `/` is a script's on the host that is asked."""
+
+    def route(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer by the scripts' routes; NotFound."""
+
+
+class ScriptsFirst:
+    """Asks the scripts' routes before Falcon's router: for `/`, and where that would look past slashes."""
+
+    def __init__(self, paths: RawPaths) -> None:
+        self._paths = paths
+
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Complete the answer, if it is theirs to give."""
+        if req.path.startswith("//") or (req.path == "/" and self._paths.claims_root(req)):
+            self._paths.route(req, resp)
+            resp.complete = True
+
+
 class Authentication:
     """Sets `req.context.principal` for everything under /api/; what does not declare who may ask answers nobody."""
 
@@ -26,16 +49,11 @@ class Authentication:
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         """NotFound for a path that is none; Unauthorized under /api/ without a token that is known."""
-        if req.path.startswith("//"):  # Falcon's router would look past the slashes
-            raise NotFound
         if not req.path.startswith(GUARDED):
             return
         if not req.path.isprintable():
             raise NotFound
-        principal = self._tokens.find(bearer(req.auth))
-        if principal is None or principal.expired():
-            raise Unauthorized("the token is not known here: it was mistyped, replaced or revoked, or has expired")
-        req.context.principal = principal
+        req.context.principal = authenticate(req.auth, self._tokens.find)
 
     def process_resource(self, req: falcon.Request, _resp: falcon.Response, resource: object, _params: object) -> None:
         """Deny by default: whatever way a request came to a resource."""

@@ -29,6 +29,7 @@ Operation = tuple[str, str, object, Endpoint]
 PATH_PARAMETERS: dict[str, Any] = {
     "script": Annotated[str, Meta(pattern=SCRIPT_PATTERN, description="the script's name")],
     "number": Annotated[int, Meta(ge=1, le=999_999_999, description="the version's number")],
+    "route": Annotated[int, Meta(ge=1, le=999_999_999, description="the route's id")],
     "identifier": Annotated[str, Meta(extra_json_schema={"format": "uuid"}, description="the invocation's id")],
     "name": Annotated[str, Meta(extra_json_schema={"enum": sorted(TABLE)}, description="the problem's name")],
 }

@@ -1,6 +1,7 @@
-"""One invocation, top to bottom: resolve → read → admit → run → record.
+"""One invocation, top to bottom: read → admit → run → record.
 
-Every trigger enters here. This is the story to read first; each step has a file of its own.
+Every trigger enters here, with the program that is to run: which one, and who may, was decided before (`ingress`).
+This is the story to read first; each step has a file of its own.
 
 One commit (the record of a decision): what a script does to the world becomes visible when its handler returns a
 response, and not otherwise. Host calls with effects do not exist yet; when they do, the invocation's transaction is
@@ -26,13 +27,6 @@ class ExecutorClient(Protocol):
 
     def run(self, program: Program, request: Request, on_log: Callable[[LogLine], None]) -> Run:
         """Run once, to one of the outcomes; never raises for what a script does."""
-
-
-class ScriptResolver(Protocol):
-    """What knows the active version of a script."""
-
-    def resolve(self, name: str) -> Program:
-        """NotFound, DatabaseUnavailable."""
 
 
 class RecordSink(Protocol):
@@ -69,13 +63,11 @@ class Dispatcher:
     def __init__(
         self,
         admission: Admission,
-        resolver: ScriptResolver,
         executor: ExecutorClient,
         records: RecordSink,
         status_of: Callable[[Outcome], int],  # the table of problems knows
     ) -> None:
         self._admission = admission
-        self._resolver = resolver
         self._executor = executor
         self._records = records
         self._status_of = status_of
@@ -87,15 +79,14 @@ class Dispatcher:
         with self._changed:
             self._changed.wait_for(lambda: self._under_way == 0, seconds)
 
-    def dispatch(self, script: str, invocation_id: str, source: RequestSource) -> Finished:
-        """Run a script once. NotFound, DatabaseUnavailable, BodyTooLarge, InvalidRequest, Overloaded: it did not."""
+    def dispatch(self, program: Program, invocation_id: str, source: RequestSource) -> Finished:
+        """Run a program once. BodyTooLarge, InvalidRequest, Overloaded: it did not run."""
         with self._counted():
-            return self._dispatch(script, invocation_id, source)
+            return self._dispatch(program, invocation_id, source)
 
-    def _dispatch(self, script: str, invocation_id: str, source: RequestSource) -> Finished:
+    def _dispatch(self, program: Program, invocation_id: str, source: RequestSource) -> Finished:
         started_at, started = datetime.now(UTC), time.monotonic()
         lines: list[LogLine] = []
-        program = self._resolver.resolve(script)
         with self._admission.reading() if source.has_body else nullcontext():
             request = source.read(invocation_id, program.settings.limits.request_bytes)
         run = self._run(program, request, lines.append)

@@ -6,7 +6,8 @@ Owns: the headers that every answer carries, and what becomes of an outcome that
 import falcon
 
 from picloud.errors import PicloudError
-from picloud.model import Outcome
+from picloud.model import Cors, Outcome
+from picloud.orchestrator.cors import ALLOW, EXPOSED, allow_origin, vary_by_origin
 from picloud.orchestrator.dispatch import Finished
 
 _HIDDEN = "the script failed; its log says why"
@@ -42,3 +43,15 @@ def send(finished: Finished, resp: falcon.Response) -> None:
         resp.append_header(name, value)
     resp.set_headers(headers(finished))
     resp.data = answer.body
+
+
+def share(resp: falcon.Response, cors: Cors, origin: str | None) -> None:
+    """Let pages of other origins see an answer or a problem as the settings say, whatever the script said itself."""
+    for name in resp.headers:
+        if name.startswith(ALLOW):
+            resp.delete_header(name)
+    resp.set_header("vary", vary_by_origin(resp.get_header("vary")))
+    allowed = allow_origin(cors, origin)
+    if allowed:
+        resp.set_headers(allowed)
+        resp.append_header("access-control-expose-headers", EXPOSED)

@@ -55,7 +55,7 @@ class RouteTree:
 
     def _matching(self, host: str, segments: Sequence[str]) -> Iterator["dict[str, _Leaf]"]:
         """The ends of all patterns that match, the best first."""
-        if is_reserved(segments[0]):
+        if is_reserved(segments):
             return
         if host and host in self._hosts:
             yield from _ends(self._hosts[host], segments)

@@ -60,14 +60,15 @@ class RouteTable:
             cursor.execute(f"{_ROUTE} {_ONE}", {"id": identifier, "only": _list(only)})
             return Route(*_found(cursor.fetchone(), identifier))
 
+    def require_script(self, name: str) -> None:
+        """NotFound unless there is such a script."""
+        with self._pool.transaction() as cursor:
+            _script_id(cursor, name)
+
     def add(self, script: str, wanted: RouteWanted) -> Route:
         """Store a route to a script; Conflict names the one that it clashes with, NotFound: there is no such script."""
         with self._pool.transaction() as cursor:
-            cursor.execute(_LOCK_SCRIPT, (script,))
-            row = cursor.fetchone()
-            if row is None:
-                raise NotFound(f"there is no script '{script}'")
-            identifier = _insert(cursor, row[0], wanted, declared=False)
+            identifier = _insert(cursor, _script_id(cursor, script), wanted, declared=False)
             announce(cursor, Changed.ROUTES)
             return Route(identifier, wanted.method, wanted.host, wanted.path, script)
 
@@ -102,6 +103,14 @@ def replace_declared(cursor: Cursor, script_id: int, wanted: Sequence[RouteWante
             cursor.execute(_DECLARE, (route.path, identifier))
     if changed:
         announce(cursor, Changed.ROUTES)
+
+
+def _script_id(cursor: Cursor, name: str) -> int:
+    cursor.execute(_LOCK_SCRIPT, (name,))
+    row = cursor.fetchone()
+    if row is None:
+        raise NotFound(f"there is no script '{name}'")
+    return int(row[0])
 
 
 def _insert(cursor: Cursor, script_id: int, wanted: RouteWanted, *, declared: bool) -> int:

@@ -10,7 +10,8 @@ from picloud.messages.endpoint import Answer, endpoint
 from picloud.messages.reading import has_body, read_body
 from picloud.model import Outcome, Request, Trigger, new_id
 from picloud.orchestrator.dispatch import Dispatcher
-from picloud.orchestrator.ingress import Proxies
+from picloud.orchestrator.ingress import ScriptResolver
+from picloud.orchestrator.request import Proxies
 from picloud.orchestrator.response import send
 
 _HEADERS: dict[str, Any] = {
@@ -22,7 +23,8 @@ _HEADERS: dict[str, Any] = {
 class InvokeResource:
     """`/api/v1/scripts/NAME/invoke`"""
 
-    def __init__(self, dispatcher: Dispatcher, proxies: Proxies) -> None:
+    def __init__(self, resolver: ScriptResolver, dispatcher: Dispatcher, proxies: Proxies) -> None:
+        self._resolver = resolver
         self._dispatcher = dispatcher
         self._proxies = proxies
 
@@ -38,7 +40,8 @@ class InvokeResource:
 
         The answer is the script's own, with `Picloud-Invocation` and `Server-Timing`.
         """
-        send(self._dispatcher.dispatch(script, new_id(), _Invoked(req, self._proxies)), resp)
+        program = self._resolver.resolve(script)
+        send(self._dispatcher.dispatch(program, new_id(), _Invoked(req, self._proxies)), resp)
 
 
 class _Invoked:

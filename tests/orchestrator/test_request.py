@@ -2,7 +2,7 @@
 
 import pytest
 
-from picloud.orchestrator.ingress import Proxies
+from picloud.orchestrator.request import Proxies
 
 
 @pytest.mark.parametrize(

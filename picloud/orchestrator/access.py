@@ -1,0 +1,34 @@
+"""Who may call a script over HTTP.
+
+Owns: the check of the setting `access`. Knows nothing of what runs.
+"""
+
+from typing import Protocol
+
+from picloud.auth import Principal, Scope, authenticate
+from picloud.model import Access, Program
+
+
+class TokenFinder(Protocol):
+    """What knows tokens."""
+
+    def find(self, secret: str) -> Principal | None:
+        """Whose it is; it may have expired; DatabaseUnavailable."""
+
+
+class Door:
+    """Lets a request pass to a script, or not."""
+
+    def __init__(self, tokens: TokenFinder) -> None:
+        self._tokens = tokens
+
+    def admit(self, program: Program, authorization: str | None) -> tuple[str, ...]:
+        """Unauthorized or Forbidden, unless a script with ``access = "token"`` is sent a token that is good for it.
+
+        → names of headers to withhold from the script: the token is for the platform, and no script may learn it.
+        A public script's Authorization is its own business, and reaches it as it was sent.
+        """
+        if program.settings.access is Access.PUBLIC:
+            return ()
+        authenticate(authorization, self._tokens.find).require(Scope.INVOKE, program.script)
+        return ("authorization",)
