@@ -18,6 +18,7 @@ HELLO = 'return function() local n = 0 for i = 1, 100 do n = n + i end return "h
 def sturdy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running(tmp_path_factory.mktemp("sturdy")) as ours:
         ours.deploy("hello", HELLO)
+        assert ours.api("POST", "routes", {"path": "/hi/{name}", "script": "hello"}).status == 201
         yield ours
 
 
@@ -106,7 +107,8 @@ def test_a_killed_executor_and_a_killed_server_are_started_again(sturdy: Running
 
 def test_while_the_database_is_away_cached_scripts_answer_and_all_recovers(sturdy: Running) -> None:
     for _ in range(5):  # cached by every worker
-        assert {answer.status for answer in sturdy.at_once(12, "GET", "/fn/hello")} == {200}
+        for path in ("/fn/hello", "/hi/you"):
+            assert {answer.status for answer in sturdy.at_once(12, "GET", path)} == {200}
     postmaster = pids(sturdy, lambda command: "postgres" in command)[0]
     os.kill(postmaster, signal.SIGSTOP)
     backends = [pid for pid in pids(sturdy, lambda command: "postgres" in command) if pid != postmaster]
@@ -114,7 +116,8 @@ def test_while_the_database_is_away_cached_scripts_answer_and_all_recovers(sturd
         for pid in backends:
             kill_if_there(pid, signal.SIGKILL)
         answer = sturdy.call("GET", "/fn/hello")
-        assert answer.body == b"hello5050"
+        assert answer.body == sturdy.call("GET", "/hi/you").body == b"hello5050"
+        assert sturdy.call("GET", "/nobody/here").problem == "not-found"
         refused = sturdy.api("GET", "scripts")
         assert (refused.status, refused.problem) == (503, "database-unavailable")
         ready = sturdy.call("GET", "/readyz")
