@@ -48,7 +48,7 @@ class Routes:
         return self._repository.get(identifier, only)
 
     def add(self, script: str, method: str, host: str | None, path: str) -> Route:
-        """A route to a script. NotFound: there is no such script; InvalidRequest; Conflict names what it clashes with."""
+        """A route to a script. NotFound: there is none; InvalidRequest; Conflict names what it clashes with."""
         self._repository.require_script(script)
         route = self._repository.add(script, RouteWanted(method, host, path))
         self._announce()

@@ -112,7 +112,8 @@ def test_routes_are_listed_by_script_and_in_pages(picloud: Running, add: Add) ->
         ({"path": "/a", "script": "one", "hots": "a"}, "hots"),
     ],
 )
-def test_what_is_no_route_is_refused_by_field(picloud: Running, body: object, field: str) -> None:
+def test_what_is_no_route_is_refused_by_field(picloud: Running, add: Add, body: object, field: str) -> None:
+    add("one", "GET /there")
     answer = picloud.api("POST", "routes", body)
     assert (answer.status, answer.problem) == (422, "invalid-request")
     assert [error["field"] for error in answer.json["errors"]] == [field]
