@@ -9,10 +9,11 @@ import secrets
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 SCRIPT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 HeaderList = tuple[tuple[str, str], ...]
 """Header fields in order: (name, value), repeats allowed, text as latin-1 carries it."""
@@ -63,6 +64,10 @@ class Limits:
     log_bytes: int = 64 * 1024  # all lines of one invocation
     concurrency: int = 16  # invocations at once on a node
 
+    def within(self, maxima: "Limits") -> "Limits":
+        """These, and none above the other's."""
+        return Limits(*(min(getattr(self, it.name), getattr(maxima, it.name)) for it in fields(self)))
+
 
 class Access(enum.StrEnum):
     """Who may call a script over HTTP."""
@@ -91,6 +96,25 @@ class Settings:
     env: Mapping[str, str] = field(default_factory=dict)
     cors: Cors | None = None  # None: the script answers for itself
     expose_errors: bool = True  # whether a caller sees the script's error message
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator allows every script, and what one gets that does not say."""
+
+    maxima: Limits = Limits(
+        wall_ms=300_000,
+        cpu_ms=300_000,
+        memory_bytes=512 * 1024 * 1024,
+        request_bytes=64 * 1024 * 1024,
+        response_bytes=64 * 1024 * 1024,
+        log_bytes=1024 * 1024,
+        concurrency=256,
+    )
+    access: Access = Access.PUBLIC
+
+
+DEFAULT_POLICY = Policy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +255,29 @@ class Condition:
 
     active_version: int | None = None  # this one is active
     create_only: bool = False  # there is no such script
+    update_only: bool = False  # there is one
 
 
 ANYWAY = Condition()
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Files to be a new version."""
+
+    files: Mapping[str, bytes]  # path → content; `main.lua` is the entry
+    sha256: str  # of all of them
+    created_by: str  # the token's name
+    activate: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """What became of an upload."""
+
+    version: int
+    active_version: int
+    created: bool  # False: the active version has the same files
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +286,7 @@ class Version:
 
     script: str
     version: int
-    sha256: str  # hex, of the source
+    sha256: str  # hex: of the source if it is one file, else of all paths and contents
     bytes: int
     created_at: datetime
     created_by: str  # the token's name
@@ -251,6 +295,11 @@ class Version:
 def is_script_name(text: str) -> bool:
     """Whether a script may have this name."""
     return SCRIPT_NAME.fullmatch(text) is not None
+
+
+def is_variable_name(text: str) -> bool:
+    """Whether a variable of `env` may have this name."""
+    return VARIABLE_NAME.fullmatch(text) is not None
 
 
 def new_id() -> str:

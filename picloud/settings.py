@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from picloud.errors import ConfigurationError
+from picloud.model import DEFAULT_POLICY, Access, Limits, Policy
 
 PREFIX = "PICLOUD_"
 
 _UNIX_PATH_BYTES_MAX = 107  # of a socket's address
 _LONGEST_SOCKET_NAME = "/.s.PGSQL.5432.lock"
+_GIB = 1024**3
+_MEMORY_BYTES_MIN = 1024 * 1024  # half of it is a sandbox's own
 
 
 def _setting(default: Any, about: str, parse: Callable[[str], Any] | None = None) -> Any:
@@ -28,13 +31,24 @@ def _setting(default: Any, about: str, parse: Callable[[str], Any] | None = None
     return field(default=default, metadata={"about": about, "parse": parse or type(default)})
 
 
-def _count(most: int) -> Callable[[str], int]:
+def _number(least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
-            raise ValueError(f"must be a whole number from 1 to {most}")
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and least <= int(text) <= most):
+            raise ValueError(f"must be a whole number from {least} to {most}")
         return int(text)
 
     return parse
+
+
+def _count(most: int) -> Callable[[str], int]:
+    return _number(1, most)
+
+
+def _most(name: str, least: int, most: int, about: str) -> Any:
+    """The operator's maximum of a script's limit."""
+    return _setting(
+        getattr(DEFAULT_POLICY.maxima, name), f"the most that a script may have: {about}", _number(least, most)
+    )
 
 
 def _proxies(text: str) -> str:
@@ -51,6 +65,13 @@ def _bind(text: str) -> str:
     if not (host and colon and port.isdigit() and int(port) < 65536):
         raise ValueError("must be HOST:PORT or unix:PATH")
     return text
+
+
+def _access(text: str) -> Access:
+    try:
+        return Access(text)
+    except ValueError:
+        raise ValueError(f"must be one of {', '.join(Access)}") from None
 
 
 def _folder(text: str) -> Path:
@@ -82,6 +103,17 @@ class ServerSettings:
         "", "user of the sandboxes when started as root; empty: `picloud-sandbox`, else 65281", str
     )
 
+    default_access: Access = _setting(
+        Access.PUBLIC, "who may call a script that does not say: `public` (anyone) or `token`", _access
+    )
+    wall_ms_max: int = _most("wall_ms", 1, 86_400_000, "ms from a sandbox's accept to the answer")
+    cpu_ms_max: int = _most("cpu_ms", 1, 86_400_000, "ms of computing")
+    memory_bytes_max: int = _most("memory_bytes", _MEMORY_BYTES_MIN, 64 * _GIB, "Lua's heap")
+    request_bytes_max: int = _most("request_bytes", 0, _GIB, "body of a request")
+    response_bytes_max: int = _most("response_bytes", 0, _GIB, "body of an answer")
+    log_bytes_max: int = _most("log_bytes", 0, _GIB, "log lines of one invocation")
+    concurrency_max: int = _most("concurrency", 1, 100_000, "invocations at once on a node")
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", self.data.absolute())  # one folder, wherever a process of ours stands
 
@@ -92,6 +124,12 @@ class ServerSettings:
         if len(os.fsencode(inside)) + len(_LONGEST_SOCKET_NAME) + len("/pg") <= _UNIX_PATH_BYTES_MAX:
             return inside
         return Path(f"/tmp/picloud-{_digest(self.data)}")  # noqa: S108 - made 0700 and refused if not ours
+
+    @property
+    def policy(self) -> Policy:
+        """What every script is held to."""
+        maxima = Limits(*(getattr(self, f"{limit.name}_max") for limit in dataclasses.fields(Limits)))
+        return Policy(maxima, self.default_access)
 
     @property
     def executor_socket(self) -> Path:

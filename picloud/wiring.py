@@ -16,6 +16,8 @@ from picloud.executor import protections
 from picloud.executor.client import SandboxClient
 from picloud.manager.routes import Routes as ManagedRoutes
 from picloud.manager.scripts import Scripts, Versions
+from picloud.manager.settings import ScriptSettings, SettingsRules
+from picloud.manager.uploads import Uploads
 from picloud.orchestrator.access import Door
 from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.dispatch import Dispatcher
@@ -50,7 +52,7 @@ class Platform:
         settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._pool = Pool(settings.database_url, size=_API_CONNECTIONS, wait_ms=_CONNECTION_WAIT_MS)
         self._record_pool = Pool(settings.database_url, size=1, wait_ms=_CONNECTION_WAIT_MS)
-        scripts = ScriptTable(self._pool)
+        scripts = ScriptTable(self._pool, settings.policy)
         self._generation = Generation(settings.run_dir / "generation")
         self._router = Router(scripts, self._generation)
         self._routes = Routes(RouteTable(self._pool), self._generation)
@@ -101,12 +103,14 @@ class Platform:
         self._routes.clear()
 
     def _collaborators(self, scripts: ScriptTable, settings: ServerSettings) -> Collaborators:
-        proxies = Proxies(settings.trusted_proxies)
+        proxies, rules = Proxies(settings.trusted_proxies), SettingsRules(settings.policy)
         tokens = TokenTable(self._pool)
         return Collaborators(
             tokens=tokens,
-            scripts=Scripts(scripts, self._executor, self._generation.bump),
+            scripts=Scripts(scripts, self._generation.bump),
+            uploads=Uploads(scripts, self._executor, rules, self._generation.bump),
             versions=Versions(scripts),
+            settings=ScriptSettings(scripts, rules, self._generation.bump),
             routes=ManagedRoutes(RouteTable(self._pool), self._generation.bump),
             resolver=self._router,
             dispatcher=self._dispatcher,

@@ -146,15 +146,16 @@ class Running:
         return answer
 
     def set(self, name: str, settings: Mapping[str, object]) -> None:
-        """Put a script's settings where the platform reads them, and make it read them now."""
-        self.set_elsewhere(name, settings)
-        version = self.api("GET", f"scripts/{name}").json["active_version"]
-        assert self.api("PUT", f"scripts/{name}/active", {"version": version}).status == 200
+        """Make these a script's settings, whatever they were."""
+        blank = dict.fromkeys(("access", "limits", "env", "cors", "expose_errors"))
+        assert self.api("PATCH", f"scripts/{name}/settings", blank).status == 200
+        answer = self.api("PATCH", f"scripts/{name}/settings", settings)
+        assert answer.status == 200, answer
 
     def set_elsewhere(self, name: str, settings: Mapping[str, object]) -> None:
         """The same as another node would: this one hears of it by NOTIFY alone."""
         with contextlib.closing(Pool(self.database_url, size=1, wait_ms=5_000)) as pool:
-            ScriptTable(pool).put_settings(name, settings)
+            ScriptTable(pool).change_settings(name, lambda _: settings)
 
     def record_of(self, answer: Answer) -> dict[str, Any]:
         """The invocation behind an answer, once its batch is written."""

@@ -8,9 +8,11 @@ import falcon
 from picloud.api import faults, health, openapi, problem_pages
 from picloud.api.middleware import Authentication, ScriptsFirst, TokenFinder
 from picloud.manager.resources import routes as script_routes
-from picloud.manager.resources import scripts, versions
+from picloud.manager.resources import scripts, settings, versions
 from picloud.manager.routes import Routes
 from picloud.manager.scripts import Scripts, Versions
+from picloud.manager.settings import ScriptSettings
+from picloud.manager.uploads import Uploads
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.ingress import PREFIX, Ingress, ScriptResolver
 from picloud.orchestrator.request import Proxies
@@ -23,9 +25,11 @@ class Collaborators:
 
     tokens: TokenFinder
     scripts: Scripts
+    uploads: Uploads
     versions: Versions
     routes: Routes
     resolver: ScriptResolver
+    settings: ScriptSettings
     dispatcher: Dispatcher
     ingress: Ingress
     proxies: Proxies
@@ -42,9 +46,10 @@ def routes(our: Collaborators) -> openapi.Routes:
         ("/readyz", health.Readyz(our.checks)),
         ("/problems", problem_pages.ProblemsPage()),
         ("/problems/{name}", problem_pages.ProblemPage()),
-        (f"{api}/scripts", scripts.ScriptsResource(our.scripts)),
-        (script, scripts.ScriptResource(our.scripts)),
+        (f"{api}/scripts", scripts.ScriptsResource(our.scripts, our.uploads)),
+        (script, scripts.ScriptResource(our.scripts, our.uploads)),
         (f"{script}/active", scripts.ActiveResource(our.scripts)),
+        (f"{script}/settings", settings.SettingsResource(our.settings)),
         (f"{script}/versions", versions.VersionsResource(our.versions)),
         (f"{script}/versions/{{number}}", versions.VersionResource(our.versions)),
         (f"{script}/invoke", invoke.InvokeResource(our.resolver, our.dispatcher, our.proxies)),

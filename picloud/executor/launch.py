@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from picloud.errors import ConfigurationError
-
-MEMORY_BYTES_MAX = 512 * 1024 * 1024  # the largest Lua heap that any script may ask for
-CPU_SECONDS_MAX = 300  # the longest that any sandbox may compute
+from picloud.model import Limits
 
 DEFAULT_USER = "picloud-sandbox"
 DEFAULT_UID = 65281  # far from people, services and the containers' ranges
@@ -60,12 +58,15 @@ def identity(sandbox_user: str) -> Identity:
     return Identity(account.pw_uid, account.pw_gid)
 
 
-def start(module: str, who: Identity, *, listener: int = -1, spare: int = 1, most: int = 1) -> Started:
-    """Exec ``module`` of the untrusted side in a session of its own; OSError if that fails."""
+def start(module: str, who: Identity, maxima: Limits, *, listener: int = -1, spare: int = 1, most: int = 1) -> Started:
+    """Exec ``module`` of the untrusted side in a session of its own; OSError if that fails.
+
+    No sandbox of it ever has more memory and CPU than ``maxima`` say, whatever its script's limits are.
+    """
     status_reader, status_writer = os.pipe()
     log_reader, log_writer = os.pipe()
     try:
-        numbers = _numbers(who, spare, most, listener=4 if listener >= 0 else -1)
+        numbers = _numbers(who, maxima, spare, most, listener=4 if listener >= 0 else -1)
         pid = _spawn(module, numbers, status_writer, log_writer, listener)
     finally:
         os.close(status_writer)
@@ -73,12 +74,12 @@ def start(module: str, who: Identity, *, listener: int = -1, spare: int = 1, mos
     return Started(pid, status_reader, log_reader)
 
 
-def _numbers(who: Identity, spare: int, most: int, listener: int) -> dict[str, int]:
+def _numbers(who: Identity, maxima: Limits, spare: int, most: int, listener: int) -> dict[str, int]:
     return {
-        "cpu_seconds_max": CPU_SECONDS_MAX,
+        "cpu_seconds_max": maxima.cpu_ms // 1000 + 1,  # beyond what a script's own clock allows
         "gid": who.gid,
         "listener": listener,
-        "memory_bytes_max": MEMORY_BYTES_MAX,
+        "memory_bytes_max": maxima.memory_bytes,
         "most": most,
         "spare": spare,
         "status": 3,

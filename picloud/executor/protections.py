@@ -11,6 +11,7 @@ import msgspec
 
 from picloud.errors import PlatformError
 from picloud.executor import launch
+from picloud.model import DEFAULT_POLICY
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def sufficient(protections: list[Protection]) -> bool:
 
 def inspect(sandbox_user: str = "") -> list[Protection]:
     """What this machine gives: applies every layer to a throwaway process; PlatformError if that says nothing."""
-    started = launch.start("probe", launch.identity(sandbox_user))
+    started = launch.start("probe", launch.identity(sandbox_user), DEFAULT_POLICY.maxima)
     try:
         with os.fdopen(started.status, encoding="utf-8") as status, os.fdopen(started.log, encoding="utf-8") as log:
             found = [item for line in status if (item := parse(line))]

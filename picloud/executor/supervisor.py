@@ -104,6 +104,7 @@ class Supervisor:
         return launch.start(
             "zygote",
             self.identity,
+            self.settings.policy.maxima,
             listener=self.listener.fileno(),
             spare=self.settings.pool_spare,
             most=self.settings.pool_max,

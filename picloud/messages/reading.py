@@ -19,7 +19,7 @@ ScriptName = Annotated[str, msgspec.Meta(pattern=SCRIPT_PATTERN, description="a 
 CURSOR = "the `next` of the page before"
 
 _CURSOR_PATTERN = "^[!-~]{0,200}$"  # visible ASCII
-_JSON_BYTES_MAX = 64 * 1024
+_JSON_BYTES_MAX = 512 * 1024  # 64 KiB of variables, a byte of which may be six of JSON's
 _CHUNK_BYTES = 64 * 1024
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}

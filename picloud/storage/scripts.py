@@ -1,19 +1,33 @@
 """Scripts and versions in PostgreSQL.
 
 Every change is announced in its transaction: caches hear of it when it is visible.
+Of settings only what was set is stored; the rest is the server's, and so is the last word on limits.
 """
 
-import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from picloud.errors import NotFound, PreconditionFailed
-from picloud.model import ANYWAY, Condition, Program, Script, Settings, Version
+from picloud.errors import NotFound
+from picloud.model import (
+    ANYWAY,
+    DEFAULT_POLICY,
+    Condition,
+    Policy,
+    Program,
+    Script,
+    Settings,
+    Upload,
+    Uploaded,
+    Version,
+)
+from picloud.patterns import RouteWanted
+from picloud.storage import uploads
 from picloud.storage.changes import Changed, announce
-from picloud.storage.connection import Cursor
 from picloud.storage.pool import Pool
+from picloud.storage.uploads import Change
 
 _SCRIPT = "SELECT name, active_version, settings, created_at, updated_at FROM scripts"
 
@@ -21,21 +35,6 @@ _PAGE = "WHERE name > %(after)s AND (%(only)s IS NULL OR name = ANY(%(only)s)) O
 
 _VERSION = """SELECT s.name, v.version, v.sha256, v.bytes, v.created_at, v.created_by
   FROM versions v JOIN scripts s ON s.id = v.script_id"""
-
-_LOCK_NAME = """INSERT INTO script_names (name, last_version) VALUES (%s, 0)
-    ON CONFLICT (name) DO UPDATE SET last_version = script_names.last_version"""
-
-_ACTIVE_SHA256 = """SELECT v.version, v.sha256 FROM scripts s
-  JOIN versions v ON v.script_id = s.id AND v.version = s.active_version WHERE s.name = %s"""
-
-_NEXT_VERSION = "UPDATE script_names SET last_version = last_version + 1 WHERE name = %s RETURNING last_version"
-
-_PUT_SCRIPT = """INSERT INTO scripts (name, active_version) VALUES (%s, %s)
-    ON CONFLICT (name) DO UPDATE SET active_version = excluded.active_version, updated_at = now() RETURNING id"""
-
-_PUT_VERSION = "INSERT INTO versions (script_id, version, sha256, bytes, created_by) VALUES (%s, %s, %s, %s, %s)"
-
-_PUT_FILE = "INSERT INTO version_files (script_id, version, path, content) VALUES (%s, %s, %s, %s)"
 
 _ACTIVATE = """UPDATE scripts s SET active_version = v.version, updated_at = now() FROM versions v
  WHERE s.name = %s AND v.script_id = s.id AND v.version = %s"""
@@ -50,46 +49,41 @@ _FILES = """SELECT f.path, f.content FROM scripts s JOIN version_files f ON f.sc
 class ScriptTable:
     """The scripts of this platform; every method is one transaction, and DatabaseUnavailable if there is none."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, policy: Policy = DEFAULT_POLICY) -> None:
         self._pool = pool
+        self._policy = policy
 
     def put(
-        self, name: str, files: Mapping[str, bytes], sha256: str, created_by: str, condition: Condition = ANYWAY
-    ) -> tuple[int, bool]:
-        """Store files as a new active version → (its number, True); (the active one, False) if that has this sha256.
+        self,
+        name: str,
+        upload: Upload,
+        condition: Condition = ANYWAY,
+        *,
+        change: Change | None = None,
+        routes: Sequence[RouteWanted] | None = None,
+    ) -> Uploaded:
+        """Store a new version, unless the active one has its sha256; and, if it is to be active, what it declares.
 
-        PreconditionFailed.
+        None: it declares nothing of this kind. All or nothing: PreconditionFailed, InvalidRequest, Conflict.
         """
         with self._pool.transaction() as cursor:
-            cursor.execute(_LOCK_NAME, (name,))  # uploads to one name take turns
-            cursor.execute(_ACTIVE_SHA256, (name,))
-            active = cursor.fetchone()
-            _check(condition, name, int(active[0]) if active else None)
-            if active and active[1] == sha256:
-                return int(active[0]), False
-            cursor.execute(_NEXT_VERSION, (name,))
-            version = int(_row(cursor)[0])
-            cursor.execute(_PUT_SCRIPT, (name, version))
-            script_id = _row(cursor)[0]
-            size = sum(map(len, files.values()))
-            cursor.execute(_PUT_VERSION, (script_id, version, sha256, size, created_by))
-            for path, content in files.items():
-                cursor.execute(_PUT_FILE, (script_id, version, path, content))
-            announce(cursor, Changed.SCRIPT, name)
-            return version, True
+            script, done = uploads.store(cursor, name, upload, condition)
+            if upload.activate:
+                uploads.apply(cursor, script, change, routes)
+            return done
 
     def get(self, name: str) -> Script:
         """One script; NotFound."""
         with self._pool.transaction() as cursor:
             cursor.execute(f"{_SCRIPT} WHERE name = %s", (name,))
-            return _script(_found(cursor.fetchone(), name))
+            return self._script(_found(cursor.fetchone(), name))
 
     def page(self, limit: int, after: str, only: Collection[str] | None = None) -> list[Script]:
         """At most limit scripts by name, those behind the name `after`; of ``only`` alone, unless it is None."""
         wanted = {"after": after, "limit": limit, "only": None if only is None else list(only)}
         with self._pool.transaction() as cursor:
             cursor.execute(f"{_SCRIPT} {_PAGE}", wanted)
-            return [_script(row) for row in cursor.fetchall()]
+            return [self._script(row) for row in cursor.fetchall()]
 
     def delete(self, name: str) -> None:
         """Drop a script with its versions, settings and routes; NotFound. Its invocations stay."""
@@ -138,43 +132,28 @@ class ScriptTable:
         if not rows:
             return None
         files = {path: bytes(content) for _, _, path, content in rows}
-        return Program(name, rows[0][0], files, _settings(rows[0][1]))
+        return Program(name, rows[0][0], files, self._settings(rows[0][1]))
 
-    def put_settings(self, name: str, settings: Mapping[str, object]) -> None:
-        """Replace what is set for a script (a JSON object: limits, env, expose_errors); NotFound."""
+    def change_settings(self, name: str, change: Change) -> Settings:
+        """Replace what is set for a script by what ``change`` makes of it → what holds now; NotFound.
+
+        Changes take turns; what ``change`` raises leaves everything as it was.
+        """
         with self._pool.transaction() as cursor:
-            cursor.execute(
-                "UPDATE scripts SET settings = %s WHERE name = %s RETURNING name", (json.dumps(settings), name)
-            )
-            _found(cursor.fetchone(), name)
-            announce(cursor, Changed.SCRIPT, name)
+            script = _found(uploads.lock(cursor, name), name)
+            return self._settings(uploads.change_settings(cursor, script, change))
 
+    def _script(self, row: Any) -> Script:
+        name, active_version, settings, created_at, updated_at = row
+        return Script(name, active_version, self._settings(settings), created_at, updated_at)
 
-def _check(condition: Condition, name: str, active_version: int | None) -> None:
-    if condition.create_only and active_version is not None:
-        raise PreconditionFailed(f"there is a script '{name}' already")
-    if condition.active_version not in (None, active_version):
-        now = "there is no such script" if active_version is None else f"version {active_version} is active"
-        raise PreconditionFailed(f"version {condition.active_version} of '{name}' is not active: {now}")
-
-
-def _row(cursor: Cursor) -> tuple[Any, ...]:
-    """Of a statement that always gives one."""
-    row = cursor.fetchone()
-    assert row
-    return row
+    def _settings(self, stored: dict[str, Any]) -> Settings:
+        """What holds: what is stored, else the default, and no limit above the operator's."""
+        settings = msgspec.convert({"access": self._policy.access, **stored}, Settings)
+        return replace(settings, limits=settings.limits.within(self._policy.maxima))
 
 
 def _found(row: Any, name: str) -> Any:
     if row is None:
         raise NotFound(f"there is no script '{name}'")
     return row
-
-
-def _script(row: Any) -> Script:
-    name, active_version, settings, created_at, updated_at = row
-    return Script(name, active_version, _settings(settings), created_at, updated_at)
-
-
-def _settings(stored: dict[str, Any]) -> Settings:
-    return msgspec.convert(stored, Settings)

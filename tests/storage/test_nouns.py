@@ -9,7 +9,7 @@ import pytest
 
 from picloud.auth import Scope, new_secret
 from picloud.errors import NotFound
-from picloud.model import Invocation, Level, LogLine, Outcome, Record, Trigger, new_id
+from picloud.model import Invocation, Level, LogLine, Outcome, Record, Trigger, Upload, new_id
 from picloud.storage.changes import CHANNEL
 from picloud.storage.invocations import InvocationTable
 from picloud.storage.pool import Pool
@@ -35,7 +35,8 @@ def invocations(pool: Pool) -> InvocationTable:
 
 
 def put(scripts: ScriptTable, name: str, text: bytes) -> tuple[int, bool]:
-    return scripts.put(name, {"main.lua": text}, text.hex(), "me")
+    done = scripts.put(name, Upload({"main.lua": text}, text.hex(), "me"))
+    return done.version, done.created
 
 
 def test_versions_count_up_and_the_last_is_active(scripts: ScriptTable) -> None:
@@ -116,7 +117,7 @@ def test_every_change_is_notified_with_its_commit(scripts: ScriptTable, pool: Po
     put(scripts, "a", b"1")
     put(scripts, "a", b"2")
     scripts.activate("a", 1)
-    scripts.put_settings("a", {"limits": {"wall_ms": 5}})
+    scripts.change_settings("a", lambda _: {"limits": {"wall_ms": 5}})
     scripts.delete("a")
     with pool.transaction() as cursor:
         cursor.execute("SELECT 1")
@@ -126,7 +127,7 @@ def test_every_change_is_notified_with_its_commit(scripts: ScriptTable, pool: Po
 
 def test_settings_reach_the_program(scripts: ScriptTable) -> None:
     put(scripts, "a", b"1")
-    scripts.put_settings("a", {"limits": {"wall_ms": 5}, "env": {"K": "v"}, "expose_errors": False})
+    scripts.change_settings("a", lambda _: {"limits": {"wall_ms": 5}, "env": {"K": "v"}, "expose_errors": False})
     program = scripts.program("a")
     assert program
     assert (program.settings.limits.wall_ms, program.settings.limits.cpu_ms) == (5, 5000)

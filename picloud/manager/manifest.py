@@ -1,0 +1,109 @@
+"""A bundle's own `picloud.toml`: what it declares beside its files, and applies when it becomes active.
+
+Owns: its tables. `[settings]` is what PATCH of the settings takes.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from picloud.errors import InvalidRequest
+from picloud.manager.settings import Change, SettingsPatch, SettingsRules, Stored
+from picloud.messages.reading import invalid
+from picloud.patterns import ANY, RouteWanted
+
+FILE = "picloud.toml"
+BYTES_MAX = 16 * 1024  # a key of that many parts keeps tomllib busy for a second; its time grows with the square
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a bundle declares."""
+
+    settings: Change | None = None  # None: it says nothing of them
+    routes: tuple[RouteWanted, ...] | None = None  # None: there is no picloud.toml
+
+
+class _Route(msgspec.Struct, forbid_unknown_fields=True):
+    path: str
+    method: str = ANY
+    host: str | None = None
+
+
+class _Tables(msgspec.Struct, forbid_unknown_fields=True):
+    settings: SettingsPatch | UnsetType = UNSET
+    route: list[_Route] = []
+
+
+def read(files: Mapping[str, bytes], rules: SettingsRules) -> Manifest:
+    """What a bundle declares, checked as far as it can be without the script; InvalidRequest names line or field."""
+    if FILE not in files:
+        return Manifest()
+    tables = _tables(files[FILE])
+    return Manifest(_change(tables.settings, rules), _routes(tables.route))
+
+
+def _change(patch: SettingsPatch | UnsetType, rules: SettingsRules) -> Change | None:
+    if patch is UNSET:
+        return None
+    with _standing_in("settings"):
+        change = rules.change(patch)
+
+    def named(stored: Stored) -> Stored:
+        with _standing_in("settings"):
+            return change(stored)
+
+    return named
+
+
+def _routes(tables: list[_Route]) -> tuple[RouteWanted, ...]:
+    routes: dict[tuple[str, str | None, str], RouteWanted] = {}
+    for at, table in enumerate(tables):
+        with _standing_in(f"route[{at}]"):
+            route = RouteWanted(table.method, table.host, table.path)
+        other = routes.setdefault((route.method, route.host, route.shape), route)
+        if other is not route:
+            raise _wrong(f"route[{at}]", f"'{route}' is as good as '{other}', which stands before it")
+    return tuple(routes.values())
+
+
+def _tables(content: bytes) -> _Tables:
+    document = _parsed(content)
+    if "schedule" in document:
+        raise _wrong("schedule", "schedules are not available in this version of PiCloud")
+    try:
+        return msgspec.convert(document, _Tables)
+    except msgspec.ValidationError as error:
+        raise invalid(_Tables, error, f"{FILE}: ") from error
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    if len(content) > BYTES_MAX:
+        raise InvalidRequest(f"{FILE} has {len(content)} bytes, at most {BYTES_MAX} are taken")
+    try:
+        return tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"{FILE} is not UTF-8 at byte {error.start}") from error
+    except RecursionError as error:
+        raise InvalidRequest(f"{FILE} is nested too deeply") from error
+    except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
+        raise InvalidRequest(f"{FILE}: {error}") from error
+
+
+@contextmanager
+def _standing_in(table: str) -> Iterator[None]:
+    """Say of what is refused that it stands in this table of this file."""
+    try:
+        yield
+    except InvalidRequest as error:
+        errors = [{**one, "field": f"{table}.{one['field']}"} for one in error.errors]
+        raise InvalidRequest(f"{FILE}: {table}.{error}", errors) from error
+
+
+def _wrong(field: str, message: str) -> InvalidRequest:
+    return InvalidRequest(f"{FILE}: {field}: {message}", [{"field": field, "message": message}])

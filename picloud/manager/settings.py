@@ -1,0 +1,164 @@
+"""A script's settings: what may be set, within what the operator allows, and how a change is merged.
+
+Owns: these rules. A change is a JSON merge patch (RFC 7396): what it does not name stays, null is back to the default.
+Stored is what was set and no more, so that what was not follows the server.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Protocol
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from picloud.errors import InvalidRequest
+from picloud.manager import cors
+from picloud.model import Access, Limits, Policy, Script, Settings, is_variable_name
+
+VARIABLES_MAX = 64
+ENV_BYTES_MAX = 64 * 1024  # names and values
+MEMORY_BYTES_MIN = 512 * 1024  # what a sandbox has there for every script takes half of it
+
+Stored = Mapping[str, Any]
+Change = Callable[[Stored], Stored]
+"""What is stored of a script's settings → what is to be; InvalidRequest, and nothing is."""
+
+_Count = Annotated[int, Meta(ge=1)] | UnsetType | None
+_Size = Annotated[int, Meta(ge=0)] | UnsetType | None
+
+
+class LimitsPatch(msgspec.Struct, forbid_unknown_fields=True):
+    """Which limits to change; null: back to the default."""
+
+    wall_ms: _Count = UNSET
+    cpu_ms: _Count = UNSET
+    memory_bytes: Annotated[int, Meta(ge=MEMORY_BYTES_MIN)] | UnsetType | None = UNSET
+    request_bytes: _Size = UNSET
+    response_bytes: _Size = UNSET
+    log_bytes: _Size = UNSET
+    concurrency: _Count = UNSET
+
+
+class CorsPatch(msgspec.Struct, forbid_unknown_fields=True):
+    """What to change of the pages of other origins that may call a script; null: back to the default."""
+
+    origins: list[str] | UnsetType | None = UNSET
+    headers: list[str] | UnsetType | None = UNSET
+    methods: list[str] | UnsetType | None = UNSET
+    credentials: bool | UnsetType | None = UNSET
+    max_age: Annotated[int, Meta(ge=0, le=cors.MAX_AGE_S)] | UnsetType | None = UNSET
+
+
+class SettingsPatch(msgspec.Struct, forbid_unknown_fields=True):
+    """What to change of a script's settings; null: back to the default."""
+
+    access: Access | UnsetType | None = UNSET
+    limits: LimitsPatch | UnsetType | None = UNSET
+    env: dict[str, str | None] | UnsetType | None = UNSET
+    cors: CorsPatch | UnsetType | None = UNSET
+    expose_errors: bool | UnsetType | None = UNSET
+
+
+class SettingsRepository(Protocol):
+    """Where settings are kept."""
+
+    def get(self, name: str) -> Script:
+        """One script; NotFound."""
+
+    def change_settings(self, name: str, change: Change) -> Settings:
+        """Change what is stored, one after the other → what holds now; NotFound, and what `change` raises."""
+
+
+class SettingsRules:
+    """What the operator allows every script."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._maxima = policy.maxima
+
+    def change(self, patch: SettingsPatch) -> Change:
+        """A patch as a change to make; InvalidRequest says each field that is wrong by itself."""
+        wrong = [*self._wrong_limits(patch), *_wrong_variables(patch), *cors.wrong(_given(patch.cors))]
+        if wrong:
+            raise invalid(wrong)
+        wanted: dict[str, Any] = msgspec.to_builtins(patch)
+        if wanted.get("cors"):
+            wanted["cors"] = cors.normal(wanted["cors"])
+
+        def change(stored: Stored) -> Stored:
+            merged = _merged(stored, wanted)
+            if wrong := [*_wrong_env(merged), *cors.wrong_together(merged.get("cors") or {})]:
+                raise invalid(wrong)
+            return merged
+
+        return change
+
+    def _wrong_limits(self, patch: SettingsPatch) -> list[tuple[str, str]]:
+        given = _given(patch.limits)
+        return [
+            (f"limits.{name}", f"at most {most}, which is this server's {name}_max")
+            for name in Limits.__dataclass_fields__
+            if (given.get(name) or 0) > (most := getattr(self._maxima, name))
+        ]
+
+
+class ScriptSettings:
+    """The settings of scripts. `announce` tells this node's processes that something changed."""
+
+    def __init__(self, repository: SettingsRepository, rules: SettingsRules, announce: Callable[[], None]) -> None:
+        self._repository = repository
+        self._rules = rules
+        self._announce = announce
+
+    def get(self, name: str) -> Settings:
+        """What holds for a script; NotFound."""
+        return self._repository.get(name).settings
+
+    def patch(self, name: str, patch: SettingsPatch) -> Settings:
+        """Change settings → what holds now; NotFound, InvalidRequest."""
+        now = self._repository.change_settings(name, self._rules.change(patch))
+        self._announce()
+        return now
+
+
+def invalid(wrong: list[tuple[str, str]]) -> InvalidRequest:
+    """Fields and what is wrong with each, as an error."""
+    said = "; ".join(f"{field}: {message}" for field, message in wrong[:5])
+    return InvalidRequest(said, [{"field": field, "message": message} for field, message in wrong])
+
+
+def _merged(stored: Stored, patch: Stored) -> dict[str, Any]:
+    """RFC 7396; what ends up empty is as good as not set, but for `cors`, which then allows nobody."""
+    merged = dict(stored)
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping):
+            merged[key] = _merged(merged.get(key) or {}, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _given(part: Any) -> dict[str, Any]:
+    """The fields of a part that it sets."""
+    return {name: value for name, value in msgspec.to_builtins(part or {}).items() if value is not None}
+
+
+def _wrong_variables(patch: SettingsPatch) -> list[tuple[str, str]]:
+    given = patch.env or {}
+    names = [
+        (f"env.{name[:80]}", "is no name of a variable: letters, digits and '_', at most 64, no digit first")
+        for name in given
+        if not is_variable_name(name)
+    ]
+    zeros = [name for name, value in given.items() if "\0" in (value or "")]
+    return names or [(f"env.{name}", "must not have a zero byte") for name in zeros]
+
+
+def _wrong_env(merged: Stored) -> list[tuple[str, str]]:
+    env = merged.get("env") or {}
+    size = sum(len(part.encode()) for pair in env.items() for part in pair)
+    if len(env) > VARIABLES_MAX:
+        return [("env", f"{len(env)} variables are more than the {VARIABLES_MAX} that a script may have")]
+    if size > ENV_BYTES_MAX:
+        return [("env", f"names and values have {size} bytes, at most {ENV_BYTES_MAX} are taken")]
+    return []

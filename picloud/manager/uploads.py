@@ -1,0 +1,78 @@
+"""An upload: what it must be before anything is stored, and everything that it changes, at once.
+
+Owns: the order of the checks. Knows nothing of HTTP, of PostgreSQL, or of how a source is compiled.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from picloud.errors import InvalidSource
+from picloud.manager import bundle, manifest
+from picloud.manager.scripts import check_name
+from picloud.manager.settings import Change, SettingsRules
+from picloud.model import ANYWAY, Condition, SyntaxProblem, Upload, Uploaded
+from picloud.patterns import RouteWanted
+
+
+class UploadRepository(Protocol):
+    """Where uploads are kept."""
+
+    def put(
+        self,
+        name: str,
+        upload: Upload,
+        condition: Condition,
+        *,
+        change: Change | None,
+        routes: Sequence[RouteWanted] | None,
+    ) -> Uploaded:
+        """Store a new version, unless the active one is the same; and, if it is to be active, what it declares.
+
+        All or nothing: PreconditionFailed, InvalidRequest, Conflict.
+        """
+
+
+class SourceChecker(Protocol):
+    """What compiles a source without running it."""
+
+    def check(self, files: Mapping[str, bytes]) -> SyntaxProblem | None:
+        """The first file that does not compile; Overloaded, ExecutorLost."""
+
+
+class Uploads:
+    """New versions of scripts. `announce` tells this node's processes that something changed."""
+
+    def __init__(
+        self,
+        repository: UploadRepository,
+        checker: SourceChecker,
+        rules: SettingsRules,
+        announce: Callable[[], None],
+    ) -> None:
+        self._repository = repository
+        self._checker = checker
+        self._rules = rules
+        self._announce = announce
+
+    def upload(
+        self,
+        name: str,
+        files: Mapping[str, bytes],
+        created_by: str,
+        condition: Condition = ANYWAY,
+        *,
+        activate: bool = True,
+    ) -> Uploaded:
+        """Check files and store them as a new version, the active one unless told otherwise.
+
+        InvalidRequest, InvalidSource, PreconditionFailed, Conflict: nothing was stored.
+        """
+        check_name(name)
+        declared = manifest.read(files, self._rules)
+        if problem := self._checker.check(files):
+            raise InvalidSource(problem.file, problem.line, problem.message)
+        upload = Upload(files, bundle.digest(files), created_by, activate)
+        done = self._repository.put(name, upload, condition, change=declared.settings, routes=declared.routes)
+        if activate:
+            self._announce()
+        return done

@@ -1,0 +1,175 @@
+"""The rules of an upload: what is refused is refused before anything is stored."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from picloud.errors import InvalidRequest, InvalidSource
+from picloud.manager.bundle import digest
+from picloud.manager.settings import Change, SettingsRules
+from picloud.manager.uploads import Uploads
+from picloud.model import DEFAULT_POLICY, Condition, SyntaxProblem, Upload, Uploaded
+from picloud.patterns import RouteWanted
+
+MAIN = {"main.lua": b"return 1"}
+
+
+class Shelf:
+    """Remembers what was put and what was announced."""
+
+    def __init__(self) -> None:
+        self.put_uploads: list[Upload] = []
+        self.change: Change | None = None
+        self.routes: Sequence[RouteWanted] | None = None
+        self.announced = 0
+
+    def put(
+        self,
+        name: str,
+        upload: Upload,
+        condition: Condition,
+        *,
+        change: Change | None,
+        routes: Sequence[RouteWanted] | None,
+    ) -> Uploaded:
+        self.put_uploads.append(upload)
+        self.change, self.routes = change, routes
+        return Uploaded(len(self.put_uploads), 1, created=True)
+
+    def announce(self) -> None:
+        self.announced += 1
+
+
+class Checker:
+    """Finds what it is told to find."""
+
+    def __init__(self, problem: SyntaxProblem | None = None) -> None:
+        self.problem = problem
+
+    def check(self, files: Mapping[str, bytes]) -> SyntaxProblem | None:
+        return self.problem
+
+
+def uploads(shelf: Shelf, problem: SyntaxProblem | None = None) -> Uploads:
+    return Uploads(shelf, Checker(problem), SettingsRules(DEFAULT_POLICY), shelf.announce)
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+def test_files_that_compile_are_stored_and_announced(shelf: Shelf) -> None:
+    done = uploads(shelf).upload("hello", MAIN, "me")
+    assert done == Uploaded(1, 1, created=True)
+    assert shelf.put_uploads == [Upload(MAIN, digest(MAIN), "me", activate=True)]
+    assert shelf.announced == 1
+
+
+def test_what_is_not_activated_changes_nothing_that_anybody_keeps(shelf: Shelf) -> None:
+    uploads(shelf).upload("hello", MAIN, "me", activate=False)
+    assert [upload.activate for upload in shelf.put_uploads] == [False]
+    assert shelf.announced == 0
+
+
+def test_a_source_that_does_not_compile_is_not_stored(shelf: Shelf) -> None:
+    with pytest.raises(InvalidSource) as caught:
+        uploads(shelf, SyntaxProblem("lib/a.lua", 3, "'=' expected")).upload("hello", MAIN, "me")
+    assert (caught.value.file, caught.value.line, str(caught.value)) == ("lib/a.lua", 3, "lib/a.lua:3: '=' expected")
+    assert (shelf.put_uploads, shelf.announced) == ([], 0)
+
+
+def test_a_name_that_is_none_is_refused(shelf: Shelf) -> None:
+    with pytest.raises(InvalidRequest, match="cannot be a script's name"):
+        uploads(shelf).upload("No Name", MAIN, "me")
+    assert not shelf.put_uploads
+
+
+def with_toml(text: str | bytes) -> dict[str, bytes]:
+    return {**MAIN, "picloud.toml": text if isinstance(text, bytes) else text.encode()}
+
+
+def test_without_picloud_toml_nothing_is_declared(shelf: Shelf) -> None:
+    uploads(shelf).upload("hello", MAIN, "me")
+    assert (shelf.change, shelf.routes) == (None, None)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "route = []"])
+def test_an_empty_one_declares_that_there_are_no_routes(shelf: Shelf, text: str) -> None:
+    uploads(shelf).upload("hello", with_toml(text), "me")
+    assert (shelf.change, shelf.routes) == (None, ())
+
+
+def test_what_it_declares_goes_along_with_the_version(shelf: Shelf) -> None:
+    text = """
+        [settings]
+        access = "token"
+        limits = { wall_ms = 500 }
+        env.COLOUR = "blue"
+
+        [settings.cors]
+        origins = ["HTTPS://Example.org:443"]
+
+        [[route]]
+        path = "/hi/{name}"
+
+        [[route]]
+        method = "post"
+        host = "Example.org"
+        path = "/"
+    """
+    uploads(shelf).upload("hello", with_toml(text), "me")
+    assert shelf.routes == (RouteWanted("ANY", None, "/hi/{name}"), RouteWanted("POST", "example.org", "/"))
+    assert shelf.change
+    assert shelf.change({"env": {"SIZE": "7"}, "limits": {"cpu_ms": 9}}) == {
+        "access": "token",
+        "limits": {"cpu_ms": 9, "wall_ms": 500},
+        "env": {"SIZE": "7", "COLOUR": "blue"},
+        "cors": {"origins": ["https://example.org"]},
+    }
+
+
+REFUSED: list[tuple[str | bytes, str, str]] = [
+    ("[settings", "picloud.toml: ", "end of document"),
+    ("x = 1\nx = 2\ny = 3", "picloud.toml: ", "line 2"),
+    (b"\xff", "picloud.toml is not UTF-8 at byte 0", ""),
+    ("a = " + "[" * 5_000, "picloud.toml is nested too deeply", ""),
+    ("a = " + "9" * 5_000, "picloud.toml: ", "digits"),
+    ("#" * (16 * 1024 + 1), "picloud.toml has 16385 bytes", ""),
+    ("[setting]\n", "picloud.toml: setting: is not known", "did you mean 'settings'?"),
+    ("[settings]\naces = 'token'", "picloud.toml: settings.aces: is not known", "did you mean 'access'?"),
+    ("[settings]\naccess = 'nobody'", "picloud.toml: settings.access: ", "nobody"),
+    ("[settings.limits]\nwall_ms = 'x'", "picloud.toml: settings.limits.wall_ms: Expected `int | null`", ""),
+    ("[settings.limits]\nwall_ms = 300001", "picloud.toml: settings.limits.wall_ms: at most 300000", "wall_ms_max"),
+    ("[settings.env]\n1A = 'x'", "picloud.toml: settings.env.1A: is no name", ""),
+    ("[settings.env]\nA = 1979-05-27", "picloud.toml: settings.env", "date"),
+    ("[[route]]\nmethod = 'GET'", "picloud.toml: route[0]: Object missing required field `path`", ""),
+    ("[[route]]\npath = '/ok'\n[[route]]\npath = 'no'", "picloud.toml: route[1].path: ", "must start with '/'"),
+    ("[[route]]\npath = '/api/x'", "picloud.toml: route[0].path: ", "reserved"),
+    ("[[route]]\npth = '/x'", "picloud.toml: route[0].pth: is not known", "did you mean 'path'?"),
+    ("[[route]]\npath = '/{a}'\n[[route]]\npath = '/{b}'", "picloud.toml: route[1]: ", "as good as"),
+    ("[[schedule]]\nevery = '1m'", "schedules are not available in this version of PiCloud", ""),
+    ("[[schedules]]\nevery = '1m'", "picloud.toml: schedules: is not known", ""),
+]
+
+
+@pytest.mark.parametrize(("text", "message", "also"), REFUSED)
+@pytest.mark.parametrize("activate", [True, False])
+def test_a_picloud_toml_that_is_wrong_stores_nothing(
+    shelf: Shelf, text: str | bytes, message: str, also: str, activate: bool
+) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        uploads(shelf).upload("hello", with_toml(text), "me", activate=activate)
+    assert message in str(caught.value)
+    assert also in str(caught.value)
+    assert (shelf.put_uploads, shelf.announced) == ([], 0)
+
+
+def test_what_only_shows_beside_what_is_stored_is_named_too(shelf: Shelf) -> None:
+    uploads(shelf).upload("hello", with_toml("[settings.cors]\ncredentials = true"), "me")
+    change: Callable[[Mapping[str, Any]], object] | None = shelf.change
+    assert change
+    with pytest.raises(InvalidRequest, match=r"picloud.toml: settings.cors.credentials: cannot be true") as caught:
+        change({"cors": {"origins": ["*"]}})
+    assert [one["field"] for one in caught.value.errors] == ["settings.cors.credentials"]
