@@ -67,7 +67,7 @@ def read_json(req: falcon.Request, kind: type[Typed], bytes_max: int = _JSON_BYT
     """The body as a typed message; InvalidRequest says which field is wrong."""
     body = read_body(req.env, bytes_max)
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.convert(_decoder.decode(body), kind)
     except msgspec.ValidationError as error:
         raise invalid(kind, error, "the body: ") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -105,6 +105,15 @@ def path_number(text: str, what: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise NotFound(f"there is no {what} '{text}'")
     return int(text)
+
+
+def _number(text: str) -> float:
+    """JSON knows no whole numbers: 1.0 is as good as 1."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
+_decoder = msgspec.json.Decoder(float_hook=_number)
 
 
 def _typed(texts: Mapping[str, str], kind: type[Query]) -> dict[str, object]:
