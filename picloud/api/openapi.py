@@ -19,6 +19,7 @@ from picloud import __version__
 from picloud.api.openapi_answers import Responses
 from picloud.api.openapi_schemas import Json, Schemas
 from picloud.api.problems import TABLE
+from picloud.auth import Scope
 from picloud.messages.endpoint import Answer, Endpoint, declared, endpoint
 from picloud.messages.reading import SCRIPT_PATTERN
 
@@ -86,18 +87,20 @@ def operations(routes: Routes) -> Iterator[Operation]:
                 yield path, method, resource, told
 
 
-def problems_of(path: str, told: Endpoint) -> list[str]:
+def problems_of(path: str, method: str, told: Endpoint) -> list[str]:
     """The names of all problems that an endpoint may answer with, those included that follow from its declaration."""
     names = {"internal-error", "overloaded", *told.problems}
     if told.scope is not None:
         names |= {"unauthorized", "forbidden", "database-unavailable", "invalid-request"}
+    if told.scope in (Scope.DEPLOY, Scope.ADMIN) and method != "get":
+        names |= {"conflict", "outcome-unknown"}  # of a transaction that writes
     if told.query is not None:
         names.add("invalid-request")
     if told.body is not None or told.media:
         names |= {"body-too-large", "invalid-request"}
     if "{" in path:
         names.add("not-found")
-    return [name for name in TABLE if name in names]
+    return sorted(names, key=list(TABLE).index)
 
 
 def document(routes: Routes) -> Json:
@@ -132,7 +135,7 @@ def _operation(path: str, method: str, resource: object, told: Endpoint, schemas
         "description": "\n\n".join(filter(None, (more.strip(), needs))),
         "security": [{"token": [str(told.scope)]}] if told.scope else [],
         "parameters": [*_parameters(path, told, schemas)],
-        "responses": answers.of(told, problems_of(path, told)),
+        "responses": answers.of(told, problems_of(path, method, told)),
     }
     if told.body is not None:
         found["requestBody"] = {"required": True, "content": {"application/json": {"schema": schemas.of(told.body)}}}

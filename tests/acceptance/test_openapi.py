@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from picloud.api.problems import TABLE, Problem
 from tests.running import ROOT, Running, running
 
 ASKED = ROOT / "tests/acceptance/openapi"
@@ -46,3 +47,34 @@ def test_schemathesis_finds_nothing(theirs: Running, tmp_path: Path) -> None:
     assert cases, output
     print(f"{cases[1]} cases")
     assert int(cases[1]) >= CASES_MIN
+
+
+def test_anyone_may_read_the_document_and_keep_it(picloud: Running) -> None:
+    answer = picloud.call("GET", "/openapi.json")
+    assert (answer.status, answer.header("content-type")) == (200, "application/json")
+    assert answer.json["openapi"] == "3.1.0"
+    tag = answer.header("etag") or ""
+    assert picloud.call("HEAD", "/openapi.json").header("etag") == tag
+    again = picloud.call("GET", "/openapi.json", headers={"if-none-match": f'"other", W/{tag}'})
+    assert (again.status, again.body, again.header("etag")) == (304, b"", tag)
+    assert picloud.call("GET", "/openapi.json", headers={"if-none-match": '"other"'}).status == 200
+
+
+def test_every_worker_says_the_same(picloud: Running) -> None:
+    assert len({answer.body for answer in picloud.at_once(20, "GET", "/openapi.json")}) == 1
+
+
+@pytest.mark.parametrize("row", TABLE.values(), ids=TABLE)
+def test_every_problem_has_a_page_for_people_and_one_for_programs(picloud: Running, row: Problem) -> None:
+    page = picloud.call("GET", f"/problems/{row.name}", headers={"accept": "text/html"})
+    assert (page.status, page.header("content-type")) == (200, "text/html; charset=utf-8")
+    assert "`" not in page.body.decode()
+    told = picloud.call("GET", f"/problems/{row.name}", headers={"accept": "application/json"})
+    assert (told.status, told.json["status"], told.json["when"]) == (200, row.status, row.when)
+
+
+def test_all_problems_are_on_one_page(picloud: Running) -> None:
+    listed = picloud.call("GET", "/problems", headers={"accept": "application/json"}).json["items"]
+    assert [it["type"] for it in listed] == [f"/problems/{name}" for name in TABLE]
+    page = picloud.call("GET", "/problems").body.decode()
+    assert [name for name in TABLE if f"'/problems/{name}'" not in page] == []
