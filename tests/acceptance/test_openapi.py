@@ -78,3 +78,46 @@ def test_all_problems_are_on_one_page(picloud: Running) -> None:
     assert [it["type"] for it in listed] == [f"/problems/{name}" for name in TABLE]
     page = picloud.call("GET", "/problems").body.decode()
     assert [name for name in TABLE if f"'/problems/{name}'" not in page] == []
+
+
+UPLOAD, ACTIVATE, LIST = "PUT /api/v1/scripts/odd", "PUT /api/v1/scripts/odd/active", "GET /api/v1/scripts"
+
+
+@pytest.mark.parametrize(
+    ("line", "headers", "body", "status"),
+    [
+        (UPLOAD, ["Content-Type: \xff\xfe", "Content-Length: 8"], b"return 1", 415),
+        (UPLOAD, ["Content-Type: text/plain", "Content-Type: image/png", "Content-Length: 8"], b"return 1", 400),
+        (UPLOAD, ["Transfer-Encoding: gzip"], b"", 400),
+        (UPLOAD, ["Transfer-Encoding: chunked", "Content-Length: 3"], b"0\r\n\r\n", 400),
+        (UPLOAD, ["Content-Length: 99999999999999999999999"], b"", 400),
+        (UPLOAD, ["Expect: 200-ok", "Content-Length: 8"], b"return 1", 417),
+        (UPLOAD, ["If-Match: \xff", "Content-Length: 8"], b"return 1", 412),
+        (ACTIVATE, ["Content-Length: 999999"], b"", 413),
+        (ACTIVATE, [], b"", 422),
+        (ACTIVATE, ["Content-Length: 20"], b'{"version":"\\ud800"}', 422),
+        (ACTIVATE, ["Content-Length: 13"], b'{"\\u0000": 1}', 422),
+        (ACTIVATE, ["Content-Length: 60000"], b"[" * 60_000, 422),
+        (ACTIVATE, ["Content-Length: 5012"], b'{"version":' + b"9" * 5000 + b"}", 422),
+        (ACTIVATE, ["Content-Length: 17"], b'{"version":1e400}', 422),
+        (LIST + "?after=%ff", [], b"", 422),
+        (LIST + "?after=\xff", [], b"", 400),
+        (LIST + "?limit=%D9%A1", [], b"", 422),
+        (LIST + "?limit=" + "9" * 5000, [], b"", 422),
+        (LIST + "?limit=1&limit=2", [], b"", 422),
+        (LIST + "?=1", [], b"", 422),
+        (LIST + "?after=" + "x" * 9000, [], b"", 414),
+        (LIST, ["X: " + "x" * 9000], b"", 431),
+        (LIST + "/%00", [], b"", 404),
+        (LIST + "/%ff", [], b"", 404),
+        (LIST + "/odd/versions/%D9%A1", [], b"", 404),
+        ("NONSENSE /api/v1/scripts", [], b"", 400),
+    ],
+)
+def test_odd_bytes_end_in_a_documented_answer(
+    picloud: Running, line: str, headers: list[str], body: bytes, status: int
+) -> None:
+    head = [f"{line} HTTP/1.1", "Host: h", "Connection: close", f"Authorization: Bearer {picloud.token}", *headers]
+    answer = picloud.raw("\r\n".join([*head, "", ""]).encode("latin-1") + body)
+    assert int(answer.split(b" ")[1]) == status
+    assert b"\r\ncontent-type: application/problem+json\r\n" in answer.lower()
