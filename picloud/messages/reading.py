@@ -97,7 +97,7 @@ def invalid(kind: Any, error: msgspec.ValidationError, where: str) -> InvalidReq
         field = ".".join(filter(None, (field, unknown[1])))
         near = difflib.get_close_matches(unknown[1], list(_names(kind)), n=1)
         message = "is not known" + (f"; did you mean '{near[0]}'?" if near else "")
-    return InvalidRequest(f"{where}{field}: {message}" if field or where == "?" else where + message, [_wrong(field, message)])
+    return InvalidRequest(f"{where}{field}: {message}" if field else where + message, [_wrong(field, message)])
 
 
 def path_number(text: str, what: str) -> int:

@@ -56,7 +56,7 @@ DECLARED: dict[str, Any] = {
         200: Answer(UploadedShape, headers=TAG, meaning="The active version has these files already"),
         201: Answer(UploadedShape, headers=TAG, meaning="Stored, and active unless `?activate=false`"),
     },
-    "problems": ("body-too-large", "conflict", "executor-lost", "precondition-failed", "syntax-error", "unsupported-media-type"),
+    "problems": ("body-too-large", "conflict", "precondition-failed", "syntax-error", "unsupported-media-type"),
 }
 """What the endpoints that take uploads declare."""
 
