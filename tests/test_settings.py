@@ -1,14 +1,19 @@
 """The operator's settings: environment over file over default, and what is wrong is named."""
 
+import dataclasses
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from picloud.errors import ConfigurationError
-from picloud.settings import ServerSettings, load, names
+from picloud.settings import ServerSettings, load
+from tests.documents import rows
+from tests.running import ROOT
 
-README = Path(__file__).parent.parent / "docs" / "settings.md"
+TABLE = ROOT / "docs" / "settings.md"
+SAMPLE = ROOT / "config" / "picloud.toml"
 
 
 def test_without_anything_the_defaults_hold() -> None:
@@ -69,6 +74,29 @@ def test_a_run_folder_that_is_too_deep_for_a_socket_is_made_elsewhere(tmp_path: 
     assert ServerSettings(data=Path("/srv/picloud")).run_dir == Path("/srv/picloud/run")
 
 
-@pytest.mark.parametrize("name", names())
-def test_every_setting_is_documented(name: str) -> None:
-    assert f"`PICLOUD_{name.upper()}`" in README.read_text(encoding="utf-8")
+def test_the_table_in_the_docs_holds_every_setting_with_its_default_and_no_other() -> None:
+    documented = {variable: (key, default) for variable, key, default, _ in rows(TABLE.read_text(encoding="utf-8"))}
+    assert documented == {
+        f"`PICLOUD_{item.name.upper()}`": ("" if item.name == "config" else f"`{item.name}`", shown(item.default))
+        for item in dataclasses.fields(ServerSettings)
+    }
+
+
+def shown(default: object) -> str:
+    """A default as the table shows it."""
+    return str(default) if isinstance(default, int) else f"`{default}`" if str(default) else ""
+
+
+def test_the_sample_configuration_is_all_defaults_commented_out() -> None:
+    text = SAMPLE.read_text(encoding="utf-8")
+    assert tomllib.loads(text) == {"server": {}}
+    switched_on = tomllib.loads(re.sub(r"^# (?=[a-z_]+ = )", "", text, flags=re.MULTILINE))["server"]
+    assert switched_on == {
+        item.name: item.default if isinstance(item.default, int) else str(item.default)
+        for item in dataclasses.fields(ServerSettings)
+        if item.name != "config"
+    }
+
+
+def test_the_sample_configuration_can_be_used() -> None:
+    assert load({"PICLOUD_CONFIG": str(SAMPLE)}) == ServerSettings(config=str(SAMPLE))
