@@ -88,7 +88,9 @@ class Reader:
 
     def _said(self, at: int) -> str:
         """Its output, then what it said of errors."""
-        texts = [path.read_text("utf-8", "replace") for path in (self._outputs / str(at), self._outputs / f"{at}.errors")]
+        texts = [
+            path.read_text("utf-8", "replace") for path in (self._outputs / str(at), self._outputs / f"{at}.errors")
+        ]
         return "".join(texts).replace(f"127.0.0.1:{self._picloud.port}", ADDRESS)
 
     def _environment(self) -> dict[str, str]:
