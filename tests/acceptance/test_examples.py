@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.documents import rows, section
 from tests.running import ROOT, Answer, Running
 
 EXAMPLES = ROOT / "config" / "examples"
@@ -22,6 +23,11 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 def test_every_example_is_tested_here() -> None:
     assert {path.stem for path in EXAMPLES.iterdir()} == TESTED
+
+
+def test_every_example_is_listed_in_the_docs() -> None:
+    listed = rows(section(ROOT / "docs" / "scripting.md", "## Examples"))
+    assert {Path(cells[0].partition("](")[2].rstrip(")")).stem for cells in listed} == TESTED
 
 
 @pytest.mark.parametrize("name", sorted(TESTED))
