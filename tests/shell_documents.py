@@ -66,6 +66,8 @@ class Reader:
             made.mkdir(parents=True)
         shutil.copytree(ROOT / "config", self._checkout / "config")
         (self._checkout / "var").symlink_to(picloud.data)
+        for package in ("picloud", "sandbox"):  # `python -m` finds them here where PiCloud is not installed
+            (self._checkout / package).symlink_to(ROOT / package)
         (self._home / ".curlrc").write_text(f'connect-to = "{ADDRESS}:127.0.0.1:{picloud.port}"\n')
         shim = self._home / "bin" / "picloud"
         shim.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m picloud "$@"\n')
