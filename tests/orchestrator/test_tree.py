@@ -4,7 +4,7 @@ from itertools import count, product
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picloud.model import Route
@@ -145,13 +145,14 @@ def slow_params(route: Route, path: list[str]) -> tuple[tuple[str, str], ...]:
 
 
 LITERALS = st.sampled_from(["a", "b", "a%2Fb", "é", "%C3%A9", "%7Bx%7D", "a b"])
+COMMON = st.sampled_from(["a", "{}"])  # of which many match at once
 METHODS = ["ANY", "GET", "HEAD", "POST", "OPTIONS"]
 
 
 @st.composite
 def patterns(draw: st.DrawFn) -> str:
     names = (f"p{number}" for number in count())
-    parts = draw(st.lists(LITERALS | st.just("{}"), min_size=1, max_size=5))
+    parts = draw(st.lists(COMMON | COMMON | LITERALS, min_size=1, max_size=4))
     last = draw(st.sampled_from(["", "/", "/{*}"]))
     return "".join("/" + part.replace("{}", f"{{{next(names)}}}") for part in parts) + last.replace(
         "*", f"{next(names)}*"
@@ -161,21 +162,33 @@ def patterns(draw: st.DrawFn) -> str:
 @st.composite
 def route_sets(draw: st.DrawFn) -> list[Route]:
     hosts = st.sampled_from([None, "h", "g"])
-    wanted = draw(st.lists(st.builds(RouteWanted, st.sampled_from(METHODS), hosts, patterns() | st.just("/{all*}"))))
+    one = st.builds(RouteWanted, st.sampled_from(METHODS), hosts, patterns() | st.just("/{all*}"))
+    wanted = draw(st.lists(one, max_size=20))
     own = {(one.host, one.method, one.shape): one for one in wanted}  # as the table's key has it
     return [Route(at, one.method, one.host, one.path, "s") for at, one in enumerate(own.values())]
 
 
-PATHS = st.lists(
-    st.sampled_from(["a", "b", "", "a%2Fb", "%C3%A9", "\u00c3\u00a9", "%7Bx%7D", "c", "%zz", "a%20b", ".."]),
-    min_size=1, max_size=8,
-).map(lambda parts: "/" + "/".join(parts))  # fmt: skip
+PARTS = st.just("a") | st.sampled_from(
+    ["b", "", "a%2Fb", "%C3%A9", "\u00c3\u00a9", "%7Bx%7D", "c", "%zz", "a%20b", ".."]
+)
 
 
-@given(route_sets(), st.sampled_from(["h", "g", "x", ""]), st.sampled_from([*METHODS[1:], "PUT"]), PATHS)
+@st.composite
+def paths(draw: st.DrawFn, every: list[Route]) -> str:
+    """One that a route may well match: its literals, mostly, and something for its parameters."""
+    pattern = draw(st.sampled_from([route.path for route in every] or ["/a/{x}"]))
+    parts = [part.encode().decode("latin-1") for part in pattern[1:].split("/")]
+    tail = draw(st.lists(PARTS, max_size=3)) if parts[-1].endswith("*}") else draw(st.lists(PARTS, max_size=1))
+    asked = [draw(PARTS) if part.startswith("{") or draw(st.integers(0, 9)) == 0 else part for part in parts]
+    return "/" + "/".join(asked + tail)
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.data(), route_sets(), st.sampled_from(["h", "g", "x", ""]), st.sampled_from([*METHODS[1:], "PUT"]))
 def test_the_tree_finds_what_an_obvious_matcher_finds(
-    every: list[Route], host: str, method: str, path_text: str
+    data: st.DataObject, every: list[Route], host: str, method: str
 ) -> None:
+    path_text = data.draw(paths(every))
     path, tree = split(path_text), RouteTree(every)
     ranked = [(rank, route) for route in every if (rank := slow_rank(route, host, method, path)) is not None]
     match = tree.find(host, method, path)
