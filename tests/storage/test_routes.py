@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from picloud.errors import Conflict, NotFound
-from picloud.model import Route
+from picloud.model import Route, Upload
 from picloud.patterns import RouteWanted
 from picloud.storage.changes import CHANNEL
 from picloud.storage.connection import Connection, connect
@@ -21,7 +21,7 @@ def pool(database: str) -> Iterator[Pool]:
     with closing(Pool(database, size=2, wait_ms=5_000)) as ours:
         scripts = ScriptTable(ours)
         for name in ("one", "two"):
-            scripts.put(name, {"main.lua": b"return 1"}, name, "me")
+            scripts.put(name, Upload({"main.lua": b"return 1"}, name, "me"))
         yield ours
 
 
