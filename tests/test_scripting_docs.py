@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from picloud.model import Cors, Limits, Settings
+from picloud.model import DEFAULT_POLICY, Cors, Limits, Settings
 from sandbox import lua
 from tests.documents import rows, section, spans
 from tests.running import ROOT
@@ -103,8 +103,9 @@ def test_a_field_of_the_request_has_the_type_that_is_documented(field: str, kind
 
 
 def test_the_table_of_limits_is_the_codes() -> None:
-    documented = {spans(cells[0])[0]: int(cells[1]) for cells in rows(section(PAGE, "## Limits"))}
-    assert documented == {item.name: item.default for item in dataclasses.fields(Limits)}
+    documented = {spans(cells[0])[0]: (int(cells[1]), int(cells[2])) for cells in rows(section(PAGE, "## Limits"))}
+    maxima = DEFAULT_POLICY.maxima
+    assert documented == {item.name: (item.default, getattr(maxima, item.name)) for item in dataclasses.fields(Limits)}
 
 
 def test_the_tables_of_settings_are_the_codes() -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from picloud.manager import manifest
+from picloud.manager.settings import SettingsRules
+from picloud.model import DEFAULT_POLICY
 from picloud.settings import load
 from sandbox.lua import Engine
 from tests.documents import DOCUMENTS, Block, blocks, every_block
@@ -64,6 +67,7 @@ def test_toml_is_what_it_says_it_is(tmp_path: Path) -> None:
             load({"PICLOUD_CONFIG": str(file)})
         else:
             assert block.file == "picloud.toml", f"{block.place}: say on the first line which file this is"
+            manifest.read({"picloud.toml": block.text.encode()}, SettingsRules(DEFAULT_POLICY))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
