@@ -132,7 +132,8 @@ def test_nothing_is_shown_without_a_token(picloud: Running, path: str, header: d
         ("PUT", "scripts/typed/active", b'{"version": 1, "\xed\xa0\x80": 1}', "invalid-request"),
         ("PUT", "scripts/typed/active", b'{"version": 99999999999999999999}', "invalid-request"),
         ("PUT", "scripts/big", b"--" + b"x" * 1024 * 1024, "body-too-large"),
-        ("PUT", "scripts/typed?activate=false", b"return 2", "invalid-request"),
+        ("PUT", "scripts/typed?activate=maybe", b"return 2", "invalid-request"),
+        ("PUT", "scripts/typed?activated=false", b"return 2", "invalid-request"),
         ("GET", "scripts/typed/versions/1?source=x", None, "invalid-request"),
         ("GET", "scripts/%00", None, "not-found"),
         ("GET", "scripts/%0Aforged", None, "not-found"),
@@ -192,6 +193,7 @@ def test_an_upload_may_ask_that_nobody_was_faster(picloud: Running) -> None:
 NEEDS = [
     ("GET", "scripts", Scope.READ),
     ("GET", "scripts/scoped", Scope.READ),
+    ("GET", "scripts/scoped/settings", Scope.READ),
     ("GET", "scripts/scoped/versions", Scope.READ),
     ("GET", "scripts/scoped/versions/1", Scope.READ),
     ("GET", "invocations", Scope.READ),
@@ -200,6 +202,7 @@ NEEDS = [
     ("PUT", "scripts/scoped", Scope.DEPLOY),
     ("POST", "scripts?name=scoped", Scope.DEPLOY),
     ("PUT", "scripts/scoped/active", Scope.DEPLOY),
+    ("PATCH", "scripts/scoped/settings", Scope.DEPLOY),
     ("DELETE", "scripts/nobody", Scope.DEPLOY),
     ("POST", "scripts/scoped/invoke", Scope.INVOKE),
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.running import Answer, Running, running
+from tests.running import Answer, Running, eventually, running
 
 DEFAULTS = {
     "access": "public",
@@ -139,7 +139,7 @@ def test_patches_at_once_lose_nothing(picloud: Running) -> None:
     path = fresh(picloud, "crowded", "return function() return env end")
     answers: list[Answer] = []
     threads = [
-        threading.Thread(target=lambda n=number: answers.append(picloud.api("PATCH", path, {"env": {f"V{n}": str(n)}})))  # type: ignore[misc]
+        threading.Thread(target=lambda n=number: answers.append(picloud.api("PATCH", path, {"env": {f"V{n}": str(n)}})))
         for number in range(16)
     ]
     for thread in threads:
@@ -230,6 +230,7 @@ def test_sandboxes_get_no_more_cpu_than_the_operator_allows(fresh_data: Path) ->
     with running(fresh_data, PICLOUD_CPU_MS_MAX="1500", PICLOUD_MEMORY_BYTES_MAX="16777216") as ours:
         ours.deploy("any", "return 1")
         assert ours.call("GET", "/fn/any").status == 200
-        for pid in ours.named("picloud-sandbox"):
-            limits = Path(f"/proc/{pid}/limits").read_text()
-            assert "Max cpu time              2                    3" in limits
+        waiting = eventually(lambda: ours.named("picloud-sandbox"), bool)
+        for pid in waiting:
+            limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
+            assert [line.split()[3:5] for line in limits if line.startswith("Max cpu time")] == [["2", "3"]]
