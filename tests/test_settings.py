@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from picloud.errors import ConfigurationError
+from picloud.model import DEFAULT_POLICY, Access, Policy
 from picloud.settings import ServerSettings, load
 from tests.documents import rows
 from tests.running import ROOT
@@ -39,6 +40,10 @@ def test_the_environment_beats_the_file(tmp_path: Path) -> None:
         ({"PICLOUD_RETENTION_DAYS": "9" * 30}, "must be a whole number"),
         ({"PICLOUD_POOL_MAX": "1"}, "pool_spare=8 is more than pool_max=1"),
         ({"PICLOUD_TRUSTED_PROXIES": "bogus"}, "PICLOUD_TRUSTED_PROXIES='bogus': "),
+        ({"PICLOUD_DEFAULT_ACCESS": "nobody"}, "PICLOUD_DEFAULT_ACCESS='nobody': must be one of public, token"),
+        ({"PICLOUD_WALL_MS_MAX": "0"}, "PICLOUD_WALL_MS_MAX='0': must be a whole number from 1 to 86400000"),
+        ({"PICLOUD_MEMORY_BYTES_MAX": "1000"}, "must be a whole number from 1048576 to "),
+        ({"PICLOUD_MEMORY_MAX": "1"}, "did you mean PICLOUD_MEMORY_BYTES_MAX?"),
         ({"PICLOUD_CONFIG": "/nowhere.toml"}, "PICLOUD_CONFIG=/nowhere.toml: No such file"),
     ],
 )
@@ -66,6 +71,12 @@ def test_a_wrong_key_in_the_file_is_named_with_its_file(tmp_path: Path) -> None:
 def test_the_environment_of_a_child_process_gives_the_same_settings(tmp_path: Path) -> None:
     settings = ServerSettings(data=tmp_path, workers=5, bind="unix:/tmp/x")
     assert load(settings.environment()) == settings
+
+
+def test_the_maxima_and_the_default_access_are_one_policy() -> None:
+    assert load({}).policy == DEFAULT_POLICY
+    policy = load({"PICLOUD_CPU_MS_MAX": "7", "PICLOUD_DEFAULT_ACCESS": "token"}).policy
+    assert policy == Policy(dataclasses.replace(DEFAULT_POLICY.maxima, cpu_ms=7), Access.TOKEN)
 
 
 def test_a_run_folder_that_is_too_deep_for_a_socket_is_made_elsewhere(tmp_path: Path) -> None:

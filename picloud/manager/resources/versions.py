@@ -75,7 +75,7 @@ class VersionResource:
         problems=("not-found",),
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, script: str, number: str, query: VersionQuery) -> None:
-        """One version.
+        """One version, with its files if asked for.
 
         With `?source=true` also the text of main.lua as `source` and all files as `files`, path → text; those that are
         not UTF-8 stand in `files_base64` instead. With `Accept: application/x-tar` its files as a tar, byte for byte.
