@@ -69,6 +69,18 @@ class Limits:
         return Limits(*(min(getattr(self, it.name), getattr(maxima, it.name)) for it in fields(self)))
 
 
+LIMITS_MOST = Limits(
+    wall_ms=24 * 60 * 60 * 1000,
+    cpu_ms=24 * 60 * 60 * 1000,
+    memory_bytes=64 * 1024**3,
+    request_bytes=1024**3,
+    response_bytes=1024**3,
+    log_bytes=1024**3,
+    concurrency=100_000,
+)
+"""What no operator can go beyond."""
+
+
 class Access(enum.StrEnum):
     """Who may call a script over HTTP."""
 

@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from picloud.errors import ConfigurationError
-from picloud.model import DEFAULT_POLICY, Access, Limits, Policy
+from picloud.model import DEFAULT_POLICY, LIMITS_MOST, Access, Limits, Policy
 
 PREFIX = "PICLOUD_"
 
 _UNIX_PATH_BYTES_MAX = 107  # of a socket's address
 _LONGEST_SOCKET_NAME = "/.s.PGSQL.5432.lock"
-_GIB = 1024**3
 _MEMORY_BYTES_MIN = 1024 * 1024  # half of it is a sandbox's own
 
 
@@ -44,11 +43,10 @@ def _count(most: int) -> Callable[[str], int]:
     return _number(1, most)
 
 
-def _most(name: str, least: int, most: int, about: str) -> Any:
+def _most(name: str, least: int, about: str) -> Any:
     """The operator's maximum of a script's limit."""
-    return _setting(
-        getattr(DEFAULT_POLICY.maxima, name), f"the most that a script may have: {about}", _number(least, most)
-    )
+    parse = _number(least, getattr(LIMITS_MOST, name))
+    return _setting(getattr(DEFAULT_POLICY.maxima, name), f"the most that a script may have: {about}", parse)
 
 
 def _proxies(text: str) -> str:
@@ -106,13 +104,13 @@ class ServerSettings:
     default_access: Access = _setting(
         Access.PUBLIC, "who may call a script that does not say: `public` (anyone) or `token`", _access
     )
-    wall_ms_max: int = _most("wall_ms", 1, 86_400_000, "ms from a sandbox's accept to the answer")
-    cpu_ms_max: int = _most("cpu_ms", 1, 86_400_000, "ms of computing")
-    memory_bytes_max: int = _most("memory_bytes", _MEMORY_BYTES_MIN, 64 * _GIB, "Lua's heap")
-    request_bytes_max: int = _most("request_bytes", 0, _GIB, "body of a request")
-    response_bytes_max: int = _most("response_bytes", 0, _GIB, "body of an answer")
-    log_bytes_max: int = _most("log_bytes", 0, _GIB, "log lines of one invocation")
-    concurrency_max: int = _most("concurrency", 1, 100_000, "invocations at once on a node")
+    wall_ms_max: int = _most("wall_ms", 1, "ms from a sandbox's accept to the answer")
+    cpu_ms_max: int = _most("cpu_ms", 1, "ms of computing")
+    memory_bytes_max: int = _most("memory_bytes", _MEMORY_BYTES_MIN, "Lua's heap")
+    request_bytes_max: int = _most("request_bytes", 0, "body of a request")
+    response_bytes_max: int = _most("response_bytes", 0, "body of an answer")
+    log_bytes_max: int = _most("log_bytes", 0, "log lines of one invocation")
+    concurrency_max: int = _most("concurrency", 1, "invocations at once on a node")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", self.data.absolute())  # one folder, wherever a process of ours stands

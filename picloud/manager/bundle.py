@@ -22,13 +22,15 @@ class Kind(enum.Enum):
     JSON = '{"files": {PATH: TEXT}}'
 
 
+FORM = "application/x-www-form-urlencoded"
+
 MEDIA_TYPES: Mapping[str, Kind] = {
     "text/x-lua": Kind.LUA,
     "text/lua": Kind.LUA,
     "application/x-lua": Kind.LUA,
     "text/plain": Kind.LUA,
     "application/octet-stream": Kind.LUA,
-    "application/x-www-form-urlencoded": Kind.LUA,  # what curl says if nobody tells it
+    FORM: Kind.LUA,  # what curl says if nobody tells it
     "application/x-tar": Kind.TAR,
     "application/tar": Kind.TAR,
     "application/x-gtar": Kind.TAR,

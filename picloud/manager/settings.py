@@ -12,7 +12,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from picloud.errors import InvalidRequest
 from picloud.manager import cors
-from picloud.model import Access, Limits, Policy, Script, Settings, is_variable_name
+from picloud.messages.reading import form
+from picloud.model import LIMITS_MOST, VARIABLE_NAME, Access, Limits, Policy, Script, Settings, is_variable_name
 
 VARIABLES_MAX = 64
 ENV_BYTES_MAX = 64 * 1024  # names and values
@@ -22,28 +23,50 @@ Stored = Mapping[str, Any]
 Change = Callable[[Stored], Stored]
 """What is stored of a script's settings → what is to be; InvalidRequest, and nothing is."""
 
-_Count = Annotated[int, Meta(ge=1)] | UnsetType | None
-_Size = Annotated[int, Meta(ge=0)] | UnsetType | None
+
+def _up_to(most: int, least: int) -> Meta:
+    """Of a limit. The operator's own maximum, which the rules below hold it to, is at most as large."""
+    return Meta(ge=least, extra_json_schema={"maximum": most})
+
+
+_Duration = Annotated[int, _up_to(LIMITS_MOST.wall_ms, 1)]
+_Size = Annotated[int, _up_to(LIMITS_MOST.request_bytes, 0)]
+_Memory = Annotated[int, _up_to(LIMITS_MOST.memory_bytes, MEMORY_BYTES_MIN)]
+_Concurrency = Annotated[int, _up_to(LIMITS_MOST.concurrency, 1)]
+
+_Entries = Meta(extra_json_schema={"maxItems": cors.ENTRIES_MAX})
+_Origins = Annotated[list[Annotated[str, form("origin", "`*`, or `scheme://host[:port]`")]], _Entries]
+_Tokens = Annotated[list[Annotated[str, form("http-token", "`*`, or a name")]], _Entries]
+_Variables = Annotated[
+    dict[str, str | None],
+    Meta(
+        extra_json_schema={
+            "maxProperties": VARIABLES_MAX,
+            "propertyNames": {"pattern": f"^{VARIABLE_NAME.pattern}$", "format": "variable-name"},
+            "additionalProperties": {"anyOf": [{"type": "string", "format": "text-without-nul"}, {"type": "null"}]},
+        },
+    ),
+]
 
 
 class LimitsPatch(msgspec.Struct, forbid_unknown_fields=True):
     """Which limits to change; null: back to the default."""
 
-    wall_ms: _Count = UNSET
-    cpu_ms: _Count = UNSET
-    memory_bytes: Annotated[int, Meta(ge=MEMORY_BYTES_MIN)] | UnsetType | None = UNSET
-    request_bytes: _Size = UNSET
-    response_bytes: _Size = UNSET
-    log_bytes: _Size = UNSET
-    concurrency: _Count = UNSET
+    wall_ms: _Duration | UnsetType | None = UNSET
+    cpu_ms: _Duration | UnsetType | None = UNSET
+    memory_bytes: _Memory | UnsetType | None = UNSET
+    request_bytes: _Size | UnsetType | None = UNSET
+    response_bytes: _Size | UnsetType | None = UNSET
+    log_bytes: _Size | UnsetType | None = UNSET
+    concurrency: _Concurrency | UnsetType | None = UNSET
 
 
 class CorsPatch(msgspec.Struct, forbid_unknown_fields=True):
     """What to change of the pages of other origins that may call a script; null: back to the default."""
 
-    origins: list[str] | UnsetType | None = UNSET
-    headers: list[str] | UnsetType | None = UNSET
-    methods: list[str] | UnsetType | None = UNSET
+    origins: _Origins | UnsetType | None = UNSET
+    headers: _Tokens | UnsetType | None = UNSET
+    methods: _Tokens | UnsetType | None = UNSET
     credentials: bool | UnsetType | None = UNSET
     max_age: Annotated[int, Meta(ge=0, le=cors.MAX_AGE_S)] | UnsetType | None = UNSET
 
@@ -53,7 +76,7 @@ class SettingsPatch(msgspec.Struct, forbid_unknown_fields=True):
 
     access: Access | UnsetType | None = UNSET
     limits: LimitsPatch | UnsetType | None = UNSET
-    env: dict[str, str | None] | UnsetType | None = UNSET
+    env: _Variables | UnsetType | None = UNSET
     cors: CorsPatch | UnsetType | None = UNSET
     expose_errors: bool | UnsetType | None = UNSET
 

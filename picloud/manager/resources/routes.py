@@ -8,7 +8,7 @@ import msgspec
 from picloud.auth import Scope
 from picloud.manager.routes import Routes
 from picloud.messages.endpoint import Answer, endpoint
-from picloud.messages.reading import CURSOR, Paging, ScriptName, path_number
+from picloud.messages.reading import CURSOR, Paging, ScriptName, form, path_number
 from picloud.messages.writing import Page, send_json, send_page
 from picloud.model import Route
 from picloud.patterns import ANY
@@ -26,10 +26,10 @@ class RoutesQuery(Paging):
 class NewRoute(msgspec.Struct, forbid_unknown_fields=True):
     """A route to be."""
 
-    path: Annotated[str, msgspec.Meta(description="literals, `{name}`, and as the last segment `{name*}`")]
+    path: Annotated[str, form("route-path", "literals, `{name}`, and as the last segment `{name*}`")]
     script: ScriptName
-    method: Annotated[str, msgspec.Meta(description="`ANY`, or a method in upper case")] = ANY
-    host: Annotated[str, msgspec.Meta(description="without port; null: every host")] | None = None
+    method: Annotated[str, form("http-method", "`ANY`, or a method")] = ANY
+    host: Annotated[str, form("host", "without port; null: every host")] | None = None
 
 
 _ADDED = {201: Answer(Route, headers={"Location": Annotated[str, msgspec.Meta(description="the route's own path")]})}

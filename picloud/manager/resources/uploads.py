@@ -6,19 +6,31 @@ import falcon
 import msgspec
 from msgspec import Meta
 
-from picloud.errors import PreconditionFailed
+from picloud.errors import InvalidRequest, PreconditionFailed
 from picloud.manager import bundle
+from picloud.manager.scripts import ENTRY, FILES_MAX
 from picloud.manager.uploads import Uploads
 from picloud.messages.endpoint import Answer
-from picloud.messages.reading import Query, ScriptName, read_body
+from picloud.messages.reading import Query, ScriptName, form, has_body, read_body
 from picloud.messages.writing import send_json
 from picloud.model import Condition
+
+_LUA = {"type": "string", "format": "lua"}
+_FILES = {
+    "required": [ENTRY],
+    "properties": {ENTRY: _LUA},
+    "patternProperties": {r"\.lua$": _LUA},
+    "propertyNames": {"format": "path-in-a-bundle"},
+    "maxProperties": FILES_MAX,
+}
+
+Lua = Annotated[str, form("lua", "source that compiles")]
 
 
 class Bundle(msgspec.Struct, forbid_unknown_fields=True):
     """Files as JSON."""
 
-    files: Annotated[dict[str, str], Meta(description="path → text")]
+    files: Annotated[dict[str, str], Meta(description="path → text", extra_json_schema=_FILES)]
 
 
 class UploadedShape(msgspec.Struct):
@@ -45,18 +57,20 @@ TAG: dict[str, Any] = {"ETag": Annotated[str, Meta(pattern='^"[0-9]{1,9}"$', des
 
 _MATCH = 'upload only while this version is active (`"N"`), or only if there is such a script (`*`)'
 
+_TYPES = {bundle.Kind.LUA: Lua, bundle.Kind.JSON: Bundle, bundle.Kind.TAR: None}
+_NO_FORM = {bundle.FORM: None}  # it says that it is one: no schema of a form tells what is taken
+
 DECLARED: dict[str, Any] = {
-    "media": {name: Bundle if kind is bundle.Kind.JSON else None for name, kind in bundle.MEDIA_TYPES.items()},
+    "media": {name: _TYPES[kind] for name, kind in bundle.MEDIA_TYPES.items()} | _NO_FORM,
     "headers": {
         "If-Match": Annotated[str, Meta(pattern=r'^("[0-9]{1,9}"|\*)$', description=_MATCH)],
         "If-None-Match": Annotated[Literal["*"], Meta(description="upload only if there is no such script yet")],
-        "Content-Encoding": Annotated[Literal["gzip", "identity"], Meta(description="`gzip`: of a tar")],
     },
     "answers": {
         200: Answer(UploadedShape, headers=TAG, meaning="The active version has these files already"),
         201: Answer(UploadedShape, headers=TAG, meaning="Stored, and active unless `?activate=false`"),
     },
-    "problems": ("body-too-large", "conflict", "precondition-failed", "syntax-error", "unsupported-media-type"),
+    "problems": ("body-too-large", "executor-lost", "precondition-failed", "syntax-error", "unsupported-media-type"),
 }
 """What the endpoints that take uploads declare."""
 
@@ -65,6 +79,8 @@ def receive(uploads: Uploads, name: str, query: UploadQuery, req: falcon.Request
     """Read the files, upload them, and say what became of it; `ETag` is the version that is active now."""
     kind = bundle.kind_of(req.content_type or "", req.get_header("content-encoding") or "")
     condition = _condition(req)
+    if not has_body(req.env):
+        raise InvalidRequest("there is no body: send the script's source, or a bundle")
     files = bundle.read(kind, read_body(req.env, bundle.body_bytes_max(kind)))
     done = uploads.upload(name, files, req.context.principal.name, condition, activate=query.activate)
     resp.set_header("etag", f'"{done.active_version}"')

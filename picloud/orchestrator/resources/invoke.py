@@ -32,7 +32,10 @@ class InvokeResource:
         Scope.INVOKE,
         media={"*/*": None},
         body_required=False,
-        answers={"default": Answer(media=("*/*",), headers=_HEADERS, meaning="The script's own answer")},
+        answers={
+            204: Answer(headers=_HEADERS, meaning="The script answered with nothing"),
+            "default": Answer(media=("*/*",), headers=_HEADERS, meaning="The script's own answer"),
+        },
         problems=("not-found", *(outcome for outcome in Outcome if outcome is not Outcome.OK)),
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, script: str) -> None:
