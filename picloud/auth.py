@@ -5,6 +5,7 @@ Owns: making, hashing and reading tokens. Knows nothing of HTTP or tables.
 
 import enum
 import hashlib
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from datetime import UTC, datetime
 from picloud.errors import Forbidden, Unauthorized
 
 PREFIX = "pc_"
+SESSION_COOKIE = "picloud_session"  # of the page at `/`; ingress keeps it from scripts
 _SECRET_BYTES = 32
+_SECRET = re.compile(PREFIX + r"[A-Za-z0-9_-]{43}")  # 32 bytes in base64url
 
 
 class Scope(enum.StrEnum):
@@ -60,9 +63,22 @@ class Token:
     last_used_at: datetime | None  # to the minute; None: never used
 
 
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What proves who is asking, beside the secret itself: a session's key is made of it."""
+
+    principal: Principal
+    secret_hash: bytes  # see `digest`
+
+
 def new_secret() -> str:
     """A fresh token: a recognisable prefix, then 256 random bits."""
     return PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def is_secret(text: str) -> bool:
+    """Whether this could be a token of ours: what cannot is refused without a look-up."""
+    return _SECRET.fullmatch(text) is not None
 
 
 def digest(secret: str) -> bytes:

@@ -17,7 +17,9 @@ from picloud.executor.client import SandboxClient
 from picloud.manager.routes import Routes as ManagedRoutes
 from picloud.manager.scripts import Scripts, Versions
 from picloud.manager.settings import ScriptSettings, SettingsRules
+from picloud.manager.tokens import KnownTokens, Tokens
 from picloud.manager.uploads import Uploads
+from picloud.manager.uses import TokenUses
 from picloud.orchestrator.access import Door
 from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.dispatch import Dispatcher
@@ -52,10 +54,12 @@ class Platform:
         settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._pool = Pool(settings.database_url, size=_API_CONNECTIONS, wait_ms=_CONNECTION_WAIT_MS)
         self._record_pool = Pool(settings.database_url, size=1, wait_ms=_CONNECTION_WAIT_MS)
-        scripts = ScriptTable(self._pool, settings.policy)
+        scripts, tokens = ScriptTable(self._pool, settings.policy), TokenTable(self._pool)
         self._generation = Generation(settings.run_dir / "generation")
         self._router = Router(scripts, self._generation)
         self._routes = Routes(RouteTable(self._pool), self._generation)
+        self._token_uses = TokenUses(tokens)
+        self._tokens = KnownTokens(tokens, self._generation, self._token_uses.note)
         self._listener = Listener(
             settings.database_url, CHANNEL, on_message=self._forget, on_listening=self._forget_all
         )
@@ -71,12 +75,13 @@ class Platform:
         self._executor = SandboxClient(settings.executor_socket, queue_ms=settings.queue_ms)
         self._protections_file = settings.run_dir / "protections.json"
         self._dispatcher = Dispatcher(self._admission, self._executor, self._recorder, problems.status_of)
-        self.wsgi: Callable[..., Any] = create_app(self._collaborators(scripts, settings))
+        self.wsgi: Callable[..., Any] = create_app(self._collaborators(scripts, tokens, settings))
 
     def start(self) -> None:
         """Open what this worker holds."""
         self._admission.open()
         self._recorder.start()
+        self._token_uses.start()
         self._listener.start()
 
     def stop(self) -> None:
@@ -85,6 +90,7 @@ class Platform:
         self._dispatcher.wait_until_idle(_ABORT_WITHIN_S)
         self._listener.stop()
         self._recorder.stop()
+        self._token_uses.stop()
         self._admission.close()
         self._pool.close()
         self._record_pool.close()
@@ -96,17 +102,20 @@ class Platform:
             self._router.programs.forget(name)
         elif what == Changed.ROUTES:
             self._routes.clear()
+        elif what == Changed.TOKENS:
+            self._tokens.principals.clear()
 
     def _forget_all(self) -> None:
         """What changed while nobody listened is unknown."""
         self._router.programs.clear()
         self._routes.clear()
+        self._tokens.principals.clear()
 
-    def _collaborators(self, scripts: ScriptTable, settings: ServerSettings) -> Collaborators:
+    def _collaborators(self, scripts: ScriptTable, tokens: TokenTable, settings: ServerSettings) -> Collaborators:
         proxies, rules = Proxies(settings.trusted_proxies), SettingsRules(settings.policy)
-        tokens = TokenTable(self._pool)
         return Collaborators(
-            tokens=tokens,
+            known_tokens=self._tokens,
+            tokens=Tokens(tokens, self._generation.bump),
             scripts=Scripts(scripts, self._generation.bump),
             uploads=Uploads(scripts, self._executor, rules, self._generation.bump),
             versions=Versions(scripts),
@@ -114,7 +123,7 @@ class Platform:
             routes=ManagedRoutes(RouteTable(self._pool), self._generation.bump),
             resolver=self._router,
             dispatcher=self._dispatcher,
-            ingress=Ingress(self._router, self._routes, Door(tokens), self._dispatcher, proxies),
+            ingress=Ingress(self._router, self._routes, Door(self._tokens), self._dispatcher, proxies),
             proxies=proxies,
             records=InvocationTable(self._pool),
             checks={"database": self._check_database, "executor": self._check_executor},

@@ -72,12 +72,13 @@ class Running:
         }
         self.process: subprocess.Popen[str] | None = None
         self.greeting = ""
+        self.stderr: int | None = None  # where to send it; None: where ours goes
 
     def start(self, *arguments: str) -> None:
         """Start and wait for the greeting."""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "picloud", "up", *arguments],
-            env=self.environment, stdout=subprocess.PIPE, text=True, start_new_session=True,
+            env=self.environment, stdout=subprocess.PIPE, stderr=self.stderr, text=True, start_new_session=True,
         )  # fmt: skip
         output = self._output()
         lines: list[str] = []

@@ -8,10 +8,11 @@ import falcon
 from picloud.api import faults, health, openapi, problem_pages
 from picloud.api.middleware import Authentication, ScriptsFirst, TokenFinder
 from picloud.manager.resources import routes as script_routes
-from picloud.manager.resources import scripts, settings, versions
+from picloud.manager.resources import scripts, settings, tokens, versions
 from picloud.manager.routes import Routes
 from picloud.manager.scripts import Scripts, Versions
 from picloud.manager.settings import ScriptSettings
+from picloud.manager.tokens import Tokens
 from picloud.manager.uploads import Uploads
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.ingress import PREFIX, Ingress, ScriptResolver
@@ -23,7 +24,8 @@ from picloud.orchestrator.resources import invoke, records
 class Collaborators:
     """What the resources work with."""
 
-    tokens: TokenFinder
+    known_tokens: TokenFinder
+    tokens: Tokens
     scripts: Scripts
     uploads: Uploads
     versions: Versions
@@ -58,6 +60,8 @@ def routes(our: Collaborators) -> openapi.Routes:
         (f"{api}/invocations", records.InvocationsResource(our.records)),
         (f"{api}/invocations/{{identifier}}", records.InvocationResource(our.records)),
         (f"{api}/logs", records.LogsResource(our.records)),
+        (f"{api}/tokens", tokens.TokensResource(our.tokens)),
+        (f"{api}/tokens/{{token}}", tokens.TokenResource(our.tokens)),
     ]
     table.append(("/openapi.json", openapi.DocumentResource(table)))
     return table
@@ -65,7 +69,7 @@ def routes(our: Collaborators) -> openapi.Routes:
 
 def create_app(our: Collaborators) -> falcon.App[falcon.Request, falcon.Response]:
     """The WSGI application; pure: it opens nothing."""
-    middleware: list[Any] = [Authentication(our.tokens), ScriptsFirst(our.ingress)]
+    middleware: list[Any] = [Authentication(our.known_tokens), ScriptsFirst(our.ingress)]
     app = falcon.App(middleware=middleware)
     app.resp_options.default_media_type = None  # type: ignore[assignment] # a script's answer has the type it gave
     faults.install(app)

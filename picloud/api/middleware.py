@@ -15,7 +15,7 @@ class TokenFinder(Protocol):
     """What knows tokens."""
 
     def find(self, secret: str) -> Principal | None:
-        """Whose it is; DatabaseUnavailable."""
+        """Whose it is; None if it is nobody's, or its time is over; DatabaseUnavailable."""
 
 
 class RawPaths(Protocol):

@@ -32,6 +32,7 @@ PATH_PARAMETERS: dict[str, Any] = {
     "number": Annotated[int, Meta(ge=1, le=999_999_999, description="the version's number")],
     "route": Annotated[int, Meta(ge=1, le=999_999_999, description="the route's id")],
     "identifier": Annotated[str, Meta(extra_json_schema={"format": "uuid"}, description="the invocation's id")],
+    "token": Annotated[int, Meta(ge=1, le=999_999_999, description="the token's number")],
     "name": Annotated[str, Meta(extra_json_schema={"enum": sorted(TABLE)}, description="the problem's name")],
 }
 

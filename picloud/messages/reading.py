@@ -1,6 +1,7 @@
 """Queries and bodies: typed, bounded, and refused with the field that is wrong."""
 
 import difflib
+import enum
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, TypeVar, get_args
@@ -24,6 +25,7 @@ _CHUNK_BYTES = 64 * 1024
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_NO_MEMBER = re.compile(r"Invalid enum value '(.*)'", re.DOTALL)
 
 Typed = TypeVar("Typed")
 
@@ -100,8 +102,9 @@ def invalid(kind: Any, error: msgspec.ValidationError, where: str) -> InvalidReq
     field = path.removesuffix("`").removeprefix("$").removeprefix(".")
     if unknown := _UNKNOWN.fullmatch(message):
         field = ".".join(filter(None, (field, unknown[1])))
-        near = difflib.get_close_matches(unknown[1], list(_names(kind)), n=1)
-        message = "is not known" + (f"; did you mean '{near[0]}'?" if near else "")
+        message = "is not known" + _did_you_mean(unknown[1], _names(kind))
+    elif stranger := _NO_MEMBER.fullmatch(message):
+        message = f"'{stranger[1]}' is not known" + _did_you_mean(stranger[1], _members(kind))
     return InvalidRequest(f"{where}{field}: {message}" if field else where + message, [_wrong(field, message)])
 
 
@@ -139,6 +142,11 @@ def _flat(kind: Any) -> Iterator[Any]:
     yield from (it for part in inner for it in _flat(part)) if inner else (kind,)
 
 
+def _did_you_mean(word: str, known: Iterator[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
 def _wrong_parameter(name: str, message: str) -> InvalidRequest:
     return InvalidRequest(f"?{name}: {message}", [_wrong(name, message)])
 
@@ -155,6 +163,17 @@ def _names(kind: Any) -> Iterator[str]:
             yield from _names(field.type)
     for inner in get_args(kind):
         yield from _names(inner)
+
+
+def _members(kind: Any) -> Iterator[str]:
+    """Every value of the enums in a message and in those inside it."""
+    if isinstance(kind, type) and issubclass(kind, enum.StrEnum):
+        yield from kind
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        for field in msgspec.structs.fields(kind):
+            yield from _members(field.type)
+    for inner in get_args(kind):
+        yield from _members(inner)
 
 
 def _next_part(stream: Any, size: int) -> bytes:
