@@ -38,9 +38,13 @@ class Principal:
     scripts: frozenset[str] | None = None  # those that the token is good for; None: all
     expires_at: datetime | None = None  # UTC
 
+    def may(self, scope: Scope) -> bool:
+        """Whether the token holds the scope."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
     def require(self, scope: Scope, script: str | None = None) -> None:
         """Forbidden unless the token holds the scope, for the script if one is named."""
-        if scope not in self.scopes and Scope.ADMIN not in self.scopes:
+        if not self.may(scope):
             raise Forbidden(f"this needs a token with the scope '{scope}'")
         if script is not None and self.scripts is not None and script not in self.scripts:
             raise Forbidden("this token is not good for this script")

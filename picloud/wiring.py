@@ -11,6 +11,7 @@ from typing import Any
 from picloud.api import problems
 from picloud.api.apps import Collaborators, create_app
 from picloud.cache import Generation
+from picloud.dashboard.front import Front
 from picloud.errors import DatabaseUnavailable, Overloaded, PicloudError
 from picloud.executor import protections
 from picloud.executor.client import SandboxClient
@@ -113,6 +114,7 @@ class Platform:
 
     def _collaborators(self, scripts: ScriptTable, tokens: TokenTable, settings: ServerSettings) -> Collaborators:
         proxies, rules = Proxies(settings.trusted_proxies), SettingsRules(settings.policy)
+        records = InvocationTable(self._pool)
         return Collaborators(
             known_tokens=self._tokens,
             tokens=Tokens(tokens, self._generation.bump),
@@ -125,8 +127,9 @@ class Platform:
             dispatcher=self._dispatcher,
             ingress=Ingress(self._router, self._routes, Door(self._tokens), self._dispatcher, proxies),
             proxies=proxies,
-            records=InvocationTable(self._pool),
+            records=records,
             checks={"database": self._check_database, "executor": self._check_executor},
+            front=Front(self._tokens, scripts, records, proxies, self._admission.reading),
         )
 
     def _check_database(self) -> Sequence[str]:

@@ -37,13 +37,14 @@ class Collaborators:
     proxies: Proxies
     records: records.RecordReader
     checks: dict[str, health.Check]
+    front: object  # the resource of `/`
 
 
 def routes(our: Collaborators) -> openapi.Routes:
     """Every path with its resource; the document at /openapi.json tells of the same list."""
     api, script = "/api/v1", "/api/v1/scripts/{script}"
     table: openapi.Routes = [
-        ("/", health.Front()),
+        ("/", our.front),
         ("/healthz", health.Healthz()),
         ("/readyz", health.Readyz(our.checks)),
         ("/problems", problem_pages.ProblemsPage()),

@@ -1,14 +1,11 @@
-"""`/healthz`, `/readyz` and `/`: what anyone may ask."""
+"""`/healthz` and `/readyz`: what anyone may ask."""
 
 from collections.abc import Sequence
-from html import escape
 from typing import Annotated, Any, Literal, Protocol
 
 import falcon
 import msgspec
 
-from picloud import __version__
-from picloud.api.html import send_html, wants_json
 from picloud.errors import PicloudError
 from picloud.messages.endpoint import Answer, endpoint
 from picloud.messages.writing import send_json
@@ -35,14 +32,6 @@ class ReadyShape(msgspec.Struct):
     status: Literal["ready", "unavailable"]
     checks: Annotated[dict[str, str], msgspec.Meta(description="what was asked → `ok`, or why not")]
     warnings: Annotated[list[str], msgspec.Meta(description="protections that this machine lacks")]
-
-
-class FrontShape(msgspec.Struct):
-    """What this is and where to go."""
-
-    name: str
-    version: str
-    links: dict[str, str]
 
 
 class Healthz:
@@ -76,19 +65,3 @@ class Readyz:
         send_json(resp, shape, 200 if ready else 503)
         if not ready:
             resp.set_header("retry-after", "1")
-
-
-class Front:
-    """`/`"""
-
-    @endpoint(None, answers={200: Answer(FrontShape, media=("text/html",))})
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Tell what this is and where to go; JSON if asked for."""
-        links = {"health": "/readyz", "scripts": "/api/v1/scripts", "functions": "/fn/NAME", "api": "/openapi.json"}
-        if wants_json(req):
-            send_json(resp, FrontShape("PiCloud", __version__, links))
-            return
-        rows = "".join(f"<li>{escape(name)}: <code>{escape(path)}</code></li>" for name, path in links.items())
-        send_html(
-            resp, "PiCloud", f"<p>Version {__version__}. Upload a Lua script, get an HTTP endpoint.</p><ul>{rows}</ul>"
-        )

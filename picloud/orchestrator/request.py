@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from picloud.auth import SESSION_COOKIE
 from picloud.messages.reading import has_body, read_body
 from picloud.model import HeaderList, Request, Trigger
 
@@ -47,6 +48,11 @@ class Proxies:
         if forwarded is not None and self.trusts(environ.get("REMOTE_ADDR", "")):
             return str(forwarded).rpartition(",")[2].strip()  # the last is the proxy's own word
         return str(environ.get("HTTP_HOST", ""))
+
+    def is_https(self, environ: Mapping[str, Any]) -> bool:
+        """Whether the client speaks HTTPS, by the word of a trusted proxy."""
+        said = environ.get("HTTP_X_FORWARDED_PROTO", "") if self.trusts(environ.get("REMOTE_ADDR", "")) else ""
+        return str(said).rpartition(",")[2].strip().lower() == "https"
 
 
 class HttpRequest:
@@ -105,9 +111,18 @@ def segments(environ: Mapping[str, Any]) -> list[str]:
 
 
 def _headers(environ: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    """Lower-case names, one entry each, without what belongs to the connection alone."""
+    """Lower-case names, one entry each, without what belongs to the connection or to PiCloud alone."""
     for key, value in environ.items():
         name = key[5:] if key.startswith("HTTP_") else key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else ""
         name = name.replace("_", "-").lower()
+        if name == "cookie":
+            value = _cookies_of_scripts(value)
         if name and value and name not in _HOP_BY_HOP:
             yield name, value
+
+
+def _cookies_of_scripts(cookies: str) -> str:
+    """Without the session of whoever is signed in at `/`: scripts share that page's origin, and must not see it."""
+    if SESSION_COOKIE not in cookies:
+        return cookies
+    return ";".join(it for it in cookies.split(";") if it.partition("=")[0].strip() != SESSION_COOKIE).strip()

@@ -26,6 +26,9 @@ _PAGE = f"""SELECT {_COLUMNS} FROM invocations
  WHERE (%(script)s = '' OR script = %(script)s) AND (%(after)s = '' OR id < nullif(%(after)s, '')::uuid)
  ORDER BY id DESC LIMIT %(limit)s"""
 
+_LATEST = f"""SELECT latest.* FROM unnest(%s::text[]) AS wanted (name) CROSS JOIN LATERAL
+  (SELECT {_COLUMNS} FROM invocations WHERE script = wanted.name ORDER BY invocations.id DESC LIMIT 1) latest"""
+
 _LINES = """SELECT id, invocation::text, script, at, level, message, fields::text FROM log_lines
  WHERE (%(script)s = '' OR script = %(script)s)
    AND (%(invocation)s = '' OR invocation = nullif(%(invocation)s, '')::uuid)
@@ -70,6 +73,12 @@ class InvocationTable:
         if row is None:
             raise NotFound(f"there is no invocation {invocation_id}")
         return _invocation(row)
+
+    def latest(self, scripts: Sequence[str]) -> dict[str, Invocation]:
+        """Script → its newest invocation, for those that ran; one index look-up a script, one statement in all."""
+        with self._pool.transaction() as cursor:
+            cursor.execute(_LATEST, (list(scripts),))
+            return {it.script: it for it in map(_invocation, cursor.fetchall())}
 
     def lines(self, script: str, invocation: str, limit: int, after: int) -> list[StoredLine]:
         """At most limit log lines, newest first, those older than the cursor `after` (0: from the newest)."""

@@ -101,12 +101,9 @@ class Fortress:
     victim: int  # a token's number
 
     def ask(self, door: Door, headers: Mapping[str, str]) -> Answer:
-        path = (
-            door.template.format(script=MARK, number=1, identifier=self.invocation, token=self.victim)
-            + door.sample.query
-        )
+        path = door.template.format(script=MARK, number=1, identifier=self.invocation, token=self.victim)
         with_type = {"content-type": door.sample.content_type} if door.sample.body is not None else {}
-        return self.picloud.call(door.method, path, door.sample.body, with_type | dict(headers))
+        return self.picloud.call(door.method, path + door.sample.query, door.sample.body, with_type | dict(headers))
 
     def token(self, name: str, scopes: list[Scope], **more: Any) -> str:
         with contextlib.closing(Pool(self.picloud.database_url, size=1, wait_ms=5_000)) as pool:
@@ -250,6 +247,17 @@ def test_not_even_what_does_not_exist_is_told_to_strangers(fortress: Fortress, p
     answer = fortress.picloud.call("GET", path)
     assert answer.status in (401, 404) if path == "/api" else answer.status == 401
     assert fortress.picloud.call("OPTIONS", path).status in (401, 404)
+
+
+def test_the_session_of_the_front_page_opens_no_endpoint(fortress: Fortress, walled: list[Door]) -> None:
+    form = f"token={fortress.picloud.token}".encode()
+    answer = fortress.picloud.call("POST", "/", form, {"content-type": "application/x-www-form-urlencoded"})
+    cookie = (answer.header("set-cookie") or "").partition(";")[0]
+    assert cookie.startswith("picloud_session=")
+    before = fortress.contents()
+    for door in walled:
+        assert_closed(door, fortress.ask(door, {"cookie": cookie}), 401)
+    assert fortress.contents() == before
 
 
 @pytest.mark.parametrize("scope", list(Scope))

@@ -190,6 +190,13 @@ def test_pages_go_from_new_to_old_without_a_gap(invocations: InvocationTable) ->
     assert first + rest == newest
 
 
+def test_the_newest_of_each_script_comes_in_one_statement(invocations: InvocationTable) -> None:
+    sent = [record(script) for script in ("a", "b", "a", "c", "b")]
+    invocations.add(sent)
+    latest = invocations.latest(["a", "b", "never"])
+    assert latest == {"a": sent[2].invocation, "b": sent[4].invocation}
+
+
 def test_text_that_postgresql_cannot_hold_is_kept_as_far_as_it_can(invocations: InvocationTable) -> None:
     invocations.add([record(text="a\0b", fields='{"k": "\\u0000"}')])
     assert invocations.lines("a", "", 1, 0)[0].message == "a\N{REPLACEMENT CHARACTER}b"

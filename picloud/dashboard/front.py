@@ -1,0 +1,243 @@
+"""`/`: who is asking, what they may see, and in which form.
+
+Owns: signing in and out, and the page's headers. Knows nothing of how a page looks or a session is signed.
+
+Scripts share this page's origin, so a page that a script serves is no stranger to a browser. What that costs:
+the cookie opens this page and never the API, it is kept from scripts (`orchestrator.request`) and from JavaScript, and
+content is given by a cookie only to a navigation: `fetch` in a script's page gets the page of who is not signed in.
+"""
+
+import re
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Annotated, Protocol
+from urllib.parse import parse_qs, urlsplit
+
+import falcon
+import msgspec
+
+from picloud import __version__
+from picloud.auth import SESSION_COOKIE, Credential, Principal, Scope, authenticate, digest
+from picloud.dashboard.page import Pages, Row
+from picloud.dashboard.session import SESSION_S, issue, principal_of
+from picloud.dashboard.shapes import Form, FrontShape, listed
+from picloud.errors import DatabaseUnavailable, InvalidRequest, UnsupportedMediaType
+from picloud.messages.endpoint import Answer, endpoint
+from picloud.messages.reading import read_body
+from picloud.messages.writing import send_json
+from picloud.model import Invocation, Script
+from picloud.orchestrator.request import Proxies
+
+_FORM = "application/x-www-form-urlencoded"
+_FORM_BYTES_MAX = 4 * 1024
+_ROWS_MAX = 500
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
+_LINKS = {"health": "/readyz", "scripts": "/api/v1/scripts", "functions": "/fn/NAME", "api": "/openapi.json"}
+_NO_READ = "This token does not have the scope 'read', which this page needs. Sign in with another one."
+_HTML = "text/html; charset=utf-8"
+
+
+class TokenFinder(Protocol):
+    """What knows tokens."""
+
+    def find(self, secret: str) -> Principal | None:
+        """Whose secret it is; None if nobody's, or its time is over; DatabaseUnavailable."""
+
+    def credential(self, identifier: int) -> Credential | None:
+        """A token's; None if it is revoked, or its time is over; DatabaseUnavailable."""
+
+
+class ScriptLister(Protocol):
+    """What lists scripts."""
+
+    def page(self, limit: int, after: str, only: Collection[str] | None = None) -> list[Script]:
+        """By name, those behind `after`; of these alone, if any are given."""
+
+
+class InvocationReader(Protocol):
+    """What knows how scripts last ran."""
+
+    def latest(self, scripts: Sequence[str]) -> Mapping[str, Invocation]:
+        """Script → its newest invocation."""
+
+
+_BACK = Answer(headers={"Location": str, "Set-Cookie": str})
+_PAGE = Answer(media=("text/html",))
+_AWAY = Answer(media=("text/html",), headers={"Retry-After": Annotated[int, msgspec.Meta(description="s to wait")]})
+_STAY_OUT = Answer(media=("text/html",), headers={"WWW-Authenticate": str})
+
+
+class Front:
+    """`/`"""
+
+    def __init__(
+        self,
+        tokens: TokenFinder,
+        scripts: ScriptLister,
+        invocations: InvocationReader,
+        proxies: Proxies,
+        reading: Callable[[], AbstractContextManager[None]],  # at most so many bodies at once; Overloaded
+    ) -> None:
+        self._tokens = tokens
+        self._scripts = scripts
+        self._invocations = invocations
+        self._proxies = proxies
+        self._reading = reading
+        self._pages = Pages()
+        self._policy = (
+            f"default-src 'none'; style-src '{self._pages.style_hash}'; form-action 'self'; frame-ancestors 'none';"
+            " base-uri 'none'"
+        )
+
+    @endpoint(
+        None,
+        answers={200: Answer(FrontShape, media=("text/html",)), 403: _PAGE, 503: _AWAY},
+        problems=("unauthorized", "forbidden", "database-unavailable"),
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Tell what this is and where to go; and who is known and may read, what runs here. JSON if asked for.
+
+        Known is who sends a token, as for the API, or has signed in: the form posts a token to `/`.
+        """
+        self._protect(resp)
+        if _wants_json(req):
+            self._send_json(req, resp)
+            return
+        try:
+            self._send_page(req, resp)
+        except DatabaseUnavailable:
+            self._send_away(resp)
+
+    @endpoint(
+        None,
+        media={_FORM: Form},
+        answers={303: _BACK, 401: _STAY_OUT, 403: _PAGE, 503: _AWAY},
+        problems=("unsupported-media-type",),
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Sign in with `token`, or out with `sign_out`: this page's form.
+
+        401: the page again, with the reason.
+        """
+        self._protect(resp)
+        if self._is_from_elsewhere(req):
+            self._send_forbidden(resp, "This form was sent by a page of another site.")
+            return
+        form = self._read_form(req)
+        if form.sign_out:
+            self._leave(req, resp, "", 0)
+            return
+        try:
+            self._sign_in(req, resp, form.token.strip())
+        except DatabaseUnavailable:
+            self._send_away(resp)
+
+    def _sign_in(self, req: falcon.Request, resp: falcon.Response, secret: str) -> None:
+        principal = self._tokens.find(secret)
+        if principal is None:
+            resp.status = 401
+            resp.set_header("www-authenticate", "Bearer")
+            resp.text = self._pages.sign_in("This token is not known here: mistyped, revoked, or expired?")
+        elif not principal.may(Scope.READ):
+            self._send_forbidden(resp, _NO_READ)
+        else:
+            self._leave(req, resp, issue(Credential(principal, digest(secret)), time.time()), SESSION_S)
+
+    def _send_page(self, req: falcon.Request, resp: falcon.Response) -> None:
+        principal = self._principal(req)
+        if principal is None:
+            resp.text = self._pages.sign_in()
+        elif not principal.may(Scope.READ):
+            self._send_forbidden(resp, _NO_READ, principal)
+        else:
+            rows = self._rows(principal, _ROWS_MAX + 1)
+            more, now = len(rows) > _ROWS_MAX, datetime.now(UTC)
+            resp.text = self._pages.overview(principal, rows[:_ROWS_MAX], more=more, origin=self._origin(req), now=now)
+
+    def _send_json(self, req: falcon.Request, resp: falcon.Response) -> None:
+        shape, principal = FrontShape("PiCloud", __version__, _LINKS), self._principal(req)
+        if principal is not None:
+            principal.require(Scope.READ)
+            shape.scripts = [listed(row) for row in self._rows(principal, _ROWS_MAX)]
+        send_json(resp, shape)
+
+    def _send_forbidden(self, resp: falcon.Response, reason: str, principal: Principal | None = None) -> None:
+        resp.status = 403
+        resp.text = self._pages.notice("Nothing to see here", reason, principal)
+
+    def _send_away(self, resp: falcon.Response) -> None:
+        resp.status = 503
+        resp.set_header("retry-after", "1")
+        resp.text = self._pages.notice("The database is away", "Try again in a moment; /readyz says when it is back.")
+
+    def _principal(self, req: falcon.Request) -> Principal | None:
+        """Who is asking, by token or by session; Unauthorized for a token that is none."""
+        if (req.auth or "").lower().startswith("bearer "):  # a proxy's own Basic is none of ours
+            return authenticate(req.auth, self._tokens.find)
+        if req.get_header("sec-fetch-dest") not in (None, "document"):  # a script's page asks with `fetch` or a frame
+            return None
+        value = next(iter(req.get_cookie_values(SESSION_COOKIE) or ()), "")
+        return principal_of(value, self._tokens.credential, time.time())
+
+    def _rows(self, principal: Principal, limit: int) -> list[Row]:
+        scripts = self._scripts.page(limit, "", principal.scripts)
+        latest = self._invocations.latest([it.name for it in scripts]) if scripts else {}
+        return [Row(it, latest.get(it.name)) for it in scripts]
+
+    def _leave(self, req: falcon.Request, resp: falcon.Response, session: str, max_age_s: int) -> None:
+        """Back to the page, with another session or none."""
+        resp.status = 303
+        resp.set_header("location", "/")
+        resp.set_cookie(
+            SESSION_COOKIE,
+            session,
+            max_age=max_age_s,
+            expires=None if session else datetime.fromtimestamp(0, UTC),  # Falcon leaves out a Max-Age of 0
+            path="/",
+            http_only=True,
+            same_site="Strict",
+            secure=self._proxies.is_https(req.env),
+        )
+
+    def _read_form(self, req: falcon.Request) -> Form:
+        """UnsupportedMediaType, BodyTooLarge, InvalidRequest, Overloaded."""
+        media_type = (req.content_type or "").partition(";")[0].strip().lower()
+        if media_type != _FORM:
+            raise UnsupportedMediaType(f"'{media_type}' is not taken; the form sends {_FORM}")
+        with self._reading():
+            body = read_body(req.env, _FORM_BYTES_MAX)
+        try:
+            fields = parse_qs(body.decode("ascii"), max_num_fields=8, errors="strict")
+        except ValueError as error:
+            raise InvalidRequest("the body is not the form of this page") from error
+        return Form(*(fields.get(name, [""])[0] for name in Form.__struct_fields__))
+
+    def _is_from_elsewhere(self, req: falcon.Request) -> bool:
+        """Whether another site's page sent this form. A browser names the origin; who names none is no browser."""
+        origin = req.get_header("origin")
+        return origin is not None and urlsplit(origin).netloc.lower() != self._proxies.host(req.env).lower()
+
+    def _origin(self, req: falcon.Request) -> str:
+        """Where this page is reached, for people to copy."""
+        host = self._proxies.host(req.env)
+        scheme = "https" if self._proxies.is_https(req.env) else "http"
+        return f"{scheme}://{host}" if _HOST.fullmatch(host) else "http://HOST"
+
+    def _protect(self, resp: falcon.Response) -> None:
+        resp.content_type = _HTML
+        resp.set_headers(
+            {
+                "content-security-policy": self._policy,
+                "cross-origin-opener-policy": "same-origin",
+                "referrer-policy": "same-origin",  # with `no-referrer`, browsers send the form with `Origin: null`
+                "x-content-type-options": "nosniff",
+                "cache-control": "no-store",
+                "vary": "Accept, Authorization, Cookie",
+            }
+        )
+
+
+def _wants_json(req: falcon.Request) -> bool:
+    return req.accept != "*/*" and req.client_prefers(["text/html", "application/json"]) == "application/json"
