@@ -25,7 +25,7 @@ from picloud.dashboard.session import SESSION_S, issue, principal_of
 from picloud.dashboard.shapes import Form, FrontShape, listed
 from picloud.errors import DatabaseUnavailable, InvalidRequest, UnsupportedMediaType
 from picloud.messages.endpoint import Answer, endpoint
-from picloud.messages.reading import read_body
+from picloud.messages.reading import invalid, read_body
 from picloud.messages.writing import send_json
 from picloud.model import Invocation, Script
 from picloud.orchestrator.request import Proxies
@@ -209,10 +209,12 @@ class Front:
         with self._reading():
             body = read_body(req.env, _FORM_BYTES_MAX)
         try:
-            fields = parse_qs(body.decode("ascii"), max_num_fields=8, errors="strict")
+            fields = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=8, errors="strict")
+            return msgspec.convert({name: values[-1] for name, values in fields.items()}, Form)
+        except msgspec.ValidationError as error:
+            raise invalid(Form, error, "the form: ") from error
         except ValueError as error:
             raise InvalidRequest("the body is not the form of this page") from error
-        return Form(*(fields.get(name, [""])[0] for name in Form.__struct_fields__))
 
     def _is_from_elsewhere(self, req: falcon.Request) -> bool:
         """Whether another site's page sent this form. A browser names the origin; who names none is no browser."""

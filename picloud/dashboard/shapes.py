@@ -41,7 +41,7 @@ class FrontShape(msgspec.Struct, omit_defaults=True):
     scripts: _Scripts | msgspec.UnsetType = msgspec.UNSET
 
 
-class Form(msgspec.Struct):
+class Form(msgspec.Struct, forbid_unknown_fields=True):
     """What the page's forms send."""
 
     token: Annotated[str, msgspec.Meta(description="sign in with this one")] = ""

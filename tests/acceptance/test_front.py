@@ -194,6 +194,7 @@ def test_another_type_than_the_forms_is_refused(front: Running, content_type: st
     [
         (b"token=" + b"x" * 4096, "body-too-large"),
         (b"token=%ff", "invalid-request"),
+        (b"token=x&tokne=x", "invalid-request"),
         (b"token=\xff", "invalid-request"),
         (b"&".join(b"a%d=1" % number for number in range(100)), "invalid-request"),
     ],

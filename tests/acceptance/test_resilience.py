@@ -1,5 +1,6 @@
 """What is killed comes back, and nobody who waits is forgotten."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from picloud.auth import new_secret
 from tests.running import Answer, Running, eventually, running
 
 HELLO = 'return function() local n = 0 for i = 1, 100 do n = n + i end return "hello" .. n end'
@@ -105,16 +107,46 @@ def test_a_killed_executor_and_a_killed_server_are_started_again(sturdy: Running
         eventually(lambda: sturdy.call("GET", "/fn/hello").status, lambda status: status == 200, within_s=20)
 
 
+@contextlib.contextmanager
+def database_away(ours: Running) -> Iterator[None]:
+    """Its processes but the first are killed, and that one is stopped: it neither answers nor refuses."""
+    postmaster = pids(ours, lambda command: "postgres" in command)[0]
+    os.kill(postmaster, signal.SIGSTOP)
+    backends = [pid for pid in pids(ours, lambda command: "postgres" in command) if pid != postmaster]
+    try:
+        for pid in backends:
+            kill_if_there(pid, signal.SIGKILL)
+        yield
+    finally:
+        os.kill(postmaster, signal.SIGCONT)
+    eventually(lambda: ours.call("GET", "/readyz").status, lambda status: status == 200, within_s=30)
+
+
+def test_while_the_database_is_away_known_tokens_work_and_others_are_not_called_wrong(sturdy: Running) -> None:
+    for _ in range(20):  # known to every worker
+        assert sturdy.api("POST", "scripts/hello/invoke", b"").status == 200
+    unknown = {"authorization": f"Bearer {new_secret()}"}
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    with database_away(sturdy):
+        assert sturdy.api("POST", "scripts/hello/invoke", b"").status == 200
+        answer = sturdy.call("POST", "/api/v1/scripts/hello/invoke", b"", unknown)
+        assert (answer.status, answer.problem) == (503, "database-unavailable")
+        impossible = sturdy.call("POST", "/api/v1/scripts/hello/invoke", b"", {"authorization": "Bearer pc_short"})
+        assert impossible.problem == "unauthorized"
+        signed_in = sturdy.call("POST", "/", f"token={sturdy.token}".encode(), form)
+        assert signed_in.status == 303
+        cookie = (signed_in.header("set-cookie") or "").partition(";")[0]
+        page = sturdy.call("GET", "/", headers={"cookie": cookie})
+        assert (page.status, page.header("retry-after")) == (503, "1")
+        assert b"The database is away" in page.body
+        assert sturdy.call("GET", "/").status == 200
+
+
 def test_while_the_database_is_away_cached_scripts_answer_and_all_recovers(sturdy: Running) -> None:
     for _ in range(5):  # cached by every worker
         for path in ("/fn/hello", "/hi/you"):
             assert {answer.status for answer in sturdy.at_once(12, "GET", path)} == {200}
-    postmaster = pids(sturdy, lambda command: "postgres" in command)[0]
-    os.kill(postmaster, signal.SIGSTOP)
-    backends = [pid for pid in pids(sturdy, lambda command: "postgres" in command) if pid != postmaster]
-    try:
-        for pid in backends:
-            kill_if_there(pid, signal.SIGKILL)
+    with database_away(sturdy):
         answer = sturdy.call("GET", "/fn/hello")
         assert answer.body == sturdy.call("GET", "/hi/you").body == b"hello5050"
         assert sturdy.call("GET", "/nobody/here").problem == "not-found"
@@ -126,9 +158,6 @@ def test_while_the_database_is_away_cached_scripts_answer_and_all_recovers(sturd
         assert ready.json["checks"]["database"] != "ok"
         assert "host=" not in ready.json["checks"]["database"]
         assert "postgresql:" not in ready.json["checks"]["database"]
-    finally:
-        os.kill(postmaster, signal.SIGCONT)
-    eventually(lambda: sturdy.call("GET", "/readyz").status, lambda status: status == 200, within_s=30)
     assert sturdy.record_of(answer)["outcome"] == "ok"  # accepted while the database was away
     sturdy.deploy("hello", HELLO + " -- new")
     assert sturdy.call("GET", "/fn/hello").status == 200
