@@ -97,9 +97,9 @@ class Front:
         problems=("unauthorized", "forbidden", "database-unavailable"),
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Tell what this is and where to go; and who is known and may read, what runs here. JSON if asked for.
+        """Tell what this is, and what runs here to who may know it; JSON if asked for.
 
-        Known is who sends a token, as for the API, or has signed in: the form posts a token to `/`.
+        That is who sends a token with the scope `read`, as for the API, or has signed in with one by the page's form.
         """
         self._protect(resp)
         if _wants_json(req):
@@ -117,7 +117,7 @@ class Front:
         problems=("unsupported-media-type",),
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Sign in with `token`, or out with `sign_out`: this page's form.
+        """Sign in with `token`, or out with `sign_out`: the page's form.
 
         401: the page again, with the reason.
         """

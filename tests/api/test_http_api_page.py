@@ -2,11 +2,11 @@
 
 import inspect
 import re
-from dataclasses import fields
 
-from picloud.api import apps, openapi
+from picloud.api import openapi
 from picloud.api.openapi_answers import DEFAULT, answers_of
 from picloud.api.problems import TABLE
+from tests.declarations import ROUTES
 from tests.running import ROOT
 
 PAGE = (ROOT / "docs/http-api.md").read_text(encoding="utf-8")
@@ -36,8 +36,7 @@ def row_of(it: openapi.Operation) -> str:
 
 
 def test_every_endpoint_has_its_row_and_no_other_is_there() -> None:
-    routes = apps.routes(apps.Collaborators(**dict.fromkeys(field.name for field in fields(apps.Collaborators))))  # type: ignore[arg-type]
-    expected = [row_of(it) for it in openapi.operations(routes)]
+    expected = [row_of(it) for it in openapi.operations(ROUTES)]
     assert sorted(rows(r"`[A-Z]+ /[^`]*`")) == sorted(expected), "\n".join(expected)
 
 

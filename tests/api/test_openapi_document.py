@@ -3,18 +3,16 @@
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import Any
 
 import pytest
 
-from picloud.api import apps, openapi
+from picloud.api import openapi
 from picloud.api.openapi_answers import OF_HTTP
 from picloud.api.problems import TABLE
 from picloud.server import refusals
+from tests.declarations import ROUTES
 
-# Nothing is asked of the collaborators: a resource keeps them until a request comes.
-ROUTES = apps.routes(apps.Collaborators(**dict.fromkeys(field.name for field in fields(apps.Collaborators))))  # type: ignore[arg-type]
 DOCUMENT = openapi.document(ROUTES)
 OPERATIONS = [(path, method, it) for path, methods in DOCUMENT["paths"].items() for method, it in methods.items()]
 DECLARED = list(openapi.operations(ROUTES))

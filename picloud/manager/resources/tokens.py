@@ -65,7 +65,10 @@ class TokensResource:
 
     @endpoint(Scope.ADMIN, query=TokensQuery, answers={200: Page[Token]})
     def on_get(self, _req: falcon.Request, resp: falcon.Response, query: TokensQuery) -> None:
-        """List tokens, oldest first; never their secrets. `last_used_at` is true to the minute."""
+        """List tokens, oldest first, without their secrets.
+
+        `last_used_at` is true to the minute.
+        """
         found = self._tokens.page(query.limit, query.after)
         send_page(resp, found, query.limit, lambda it: it, lambda it: it.id)
 
