@@ -51,6 +51,10 @@ class Level(enum.StrEnum):
     WARN = "warn"
     ERROR = "error"
 
+    def and_louder(self) -> tuple["Level", ...]:
+        """This one and those above it."""
+        return tuple(Level)[tuple(Level).index(self) :]
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -237,6 +241,30 @@ class StoredLine:
     level: Level
     message: str
     fields: str | None  # a JSON object as text: it came from a sandbox, and is parsed by nobody here
+
+
+@dataclass(frozen=True, slots=True)
+class InvocationFilter:
+    """Which invocations are wanted; what is left out lets all of them through."""
+
+    script: str = ""
+    scripts: frozenset[str] | None = None  # those that the reader may see; None: all
+    outcome: Outcome | None = None
+    trigger: Trigger | None = None
+    since: datetime | None = None  # started then or later
+    until: datetime | None = None  # started before
+
+
+@dataclass(frozen=True, slots=True)
+class LineFilter:
+    """Which log lines are wanted; what is left out lets all of them through."""
+
+    script: str = ""
+    scripts: frozenset[str] | None = None  # those that the reader may see; None: all
+    invocation: str = ""
+    level: Level | None = None  # this one and louder
+    since: datetime | None = None  # written then or later
+    until: datetime | None = None  # written before
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,9 @@ class ServerSettings:
         _proxies,
     )
     retention_days: int = _setting(14, "days that invocations and logs are kept", _count(36_500))
-    retention_rows: int = _setting(200_000, "invocations that are kept at most", _count(100_000_000))
+    retention_rows: int = _setting(
+        200_000, "invocations that are kept at most, and ten times as many log lines", _count(100_000_000)
+    )
     sandbox_user: str = _setting(
         "", "user of the sandboxes when started as root; empty: `picloud-sandbox`, else 65281", str
     )

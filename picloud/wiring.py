@@ -5,6 +5,7 @@ Owns: construction. Every other module takes its collaborators; this one chooses
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -24,6 +25,7 @@ from picloud.manager.uses import TokenUses
 from picloud.orchestrator.access import Door
 from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.dispatch import Dispatcher
+from picloud.orchestrator.feed import Feed
 from picloud.orchestrator.ingress import Ingress
 from picloud.orchestrator.record import Recorder
 from picloud.orchestrator.request import Proxies
@@ -34,6 +36,7 @@ from picloud.settings import ServerSettings
 from picloud.storage.changes import CHANNEL, Changed, parse
 from picloud.storage.invocations import InvocationTable
 from picloud.storage.listener import Listener
+from picloud.storage.logs import LogTable, listen
 from picloud.storage.pool import Pool
 from picloud.storage.routes import RouteTable
 from picloud.storage.scripts import ScriptTable
@@ -68,10 +71,12 @@ class Platform:
             InvocationTable(self._pool), keep_days=settings.retention_days, keep_rows=settings.retention_rows
         )
         self._recorder = Recorder(InvocationTable(self._record_pool), retention.wrote)
+        followers_max = _followers_max(settings.threads)
+        self._followers = Feed(partial(listen, settings.database_url), followers_max=followers_max)
         self._admission = Admission(
             settings.run_dir / "admission.lock",
             node_slots=settings.pool_max + settings.queue_length,
-            threads=settings.threads,
+            threads=settings.threads - followers_max,
         )
         self._executor = SandboxClient(settings.executor_socket, queue_ms=settings.queue_ms)
         self._protections_file = settings.run_dir / "protections.json"
@@ -84,6 +89,10 @@ class Platform:
         self._recorder.start()
         self._token_uses.start()
         self._listener.start()
+
+    def begin_stop(self) -> None:
+        """End what lasts for as long as a client likes."""
+        self._followers.stop()
 
     def stop(self) -> None:
         """Answer and record what still runs, write what is left, close what is open."""
@@ -105,12 +114,14 @@ class Platform:
             self._routes.clear()
         elif what == Changed.TOKENS:
             self._tokens.principals.clear()
+            self._followers.wake()  # one of them may have lost its token
 
     def _forget_all(self) -> None:
         """What changed while nobody listened is unknown."""
         self._router.programs.clear()
         self._routes.clear()
         self._tokens.principals.clear()
+        self._followers.wake()
 
     def _collaborators(self, scripts: ScriptTable, tokens: TokenTable, settings: ServerSettings) -> Collaborators:
         proxies, rules = Proxies(settings.trusted_proxies), SettingsRules(settings.policy)
@@ -128,6 +139,8 @@ class Platform:
             ingress=Ingress(self._router, self._routes, Door(self._tokens), self._dispatcher, proxies),
             proxies=proxies,
             records=records,
+            lines=LogTable(self._pool),
+            followers=self._followers,
             checks={"database": self._check_database, "executor": self._check_executor},
             front=Front(self._tokens, scripts, records, proxies, self._admission.reading),
         )
@@ -162,6 +175,11 @@ class Platform:
             for it in protections.read(self._protections_file)
             if not it.active
         ]
+
+
+def _followers_max(threads: int) -> int:
+    """How many of a worker's threads followers of the logs may hold: an eighth, and never the last one."""
+    return min(max(1, threads // 8), threads - 1)
 
 
 def build(settings: ServerSettings) -> Platform:

@@ -15,9 +15,10 @@ from picloud.manager.settings import ScriptSettings
 from picloud.manager.tokens import Tokens
 from picloud.manager.uploads import Uploads
 from picloud.orchestrator.dispatch import Dispatcher
+from picloud.orchestrator.feed import Feed
 from picloud.orchestrator.ingress import PREFIX, Ingress, ScriptResolver
 from picloud.orchestrator.request import Proxies
-from picloud.orchestrator.resources import invoke, records
+from picloud.orchestrator.resources import invoke, logs, records
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Collaborators:
     ingress: Ingress
     proxies: Proxies
     records: records.RecordReader
+    lines: logs.LineReader
+    followers: Feed
     checks: dict[str, health.Check]
     front: object  # the resource of `/`
 
@@ -60,9 +63,9 @@ def routes(our: Collaborators) -> openapi.Routes:
         (f"{api}/routes/{{route}}", script_routes.RouteResource(our.routes)),
         (f"{api}/invocations", records.InvocationsResource(our.records)),
         (f"{api}/invocations/{{identifier}}", records.InvocationResource(our.records)),
-        (f"{api}/logs", records.LogsResource(our.records)),
         (f"{api}/tokens", tokens.TokensResource(our.tokens)),
         (f"{api}/tokens/{{token}}", tokens.TokenResource(our.tokens)),
+        (f"{api}/logs", logs.LogsResource(our.lines, our.followers, our.known_tokens)),
     ]
     table.append(("/openapi.json", openapi.DocumentResource(table)))
     return table

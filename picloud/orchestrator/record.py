@@ -19,6 +19,7 @@ from picloud.model import Record
 BATCH_MS = 200
 _BATCH_RECORDS = 1_000
 _BUFFER_BYTES_MAX = 32 * 1024 * 1024
+_LINES_PER_RECORD = 10  # as retention keeps them
 _RECORD_BYTES = 500  # about what one holds beside its lines
 _RETRY_S = 1.0
 
@@ -37,7 +38,7 @@ class Recorder:
 
     def __init__(self, table: RecordTable, written: Callable[[int], None]) -> None:
         self._table = table
-        self._written = written  # told of each batch's size
+        self._written = written  # told of each batch's size, in records; ten lines count for one, too
         self._buffer: deque[Record] = deque()
         self._buffer_bytes = 0
         self._without_lines = 0  # since the last batch
@@ -95,7 +96,7 @@ class Recorder:
         except Exception:  # noqa: BLE001 - one bad record must not end the thread that writes all others
             _log.exception("records that could not be written, and are lost: %d", len(batch))
         self._forget(batch)
-        self._written(len(batch))
+        self._written(sum(1 + len(record.lines) // _LINES_PER_RECORD for record in batch))
 
     def _database_away(self, error: DatabaseUnavailable) -> None:
         with self._changed:

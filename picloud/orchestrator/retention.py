@@ -49,6 +49,6 @@ class Retention:
                 gone += some
             if gone:
                 self._table.vacuum()
-                _log.info("retention: %d invocations deleted", gone)
+                _log.info("retention: %d rows deleted", gone)
         except PicloudError as error:  # we are stopping, or the database is away: the next turn goes on
             _log.warning("retention was cut short: %s", error)

@@ -44,6 +44,9 @@ class Service(Protocol):
     def start(self) -> None:
         """In each worker, after fork and before its first request. If it raises, the server ends with status 3."""
 
+    def begin_stop(self) -> None:
+        """In each worker, once, when it begins to stop: end what would hold a thread for as long as a client likes."""
+
     def stop(self) -> None:
         """In each worker, once, after its last request. What it does is cut short a second after that."""
 

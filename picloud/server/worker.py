@@ -82,6 +82,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
             while self.alive:
                 self._make_room()
                 self._turn()
+            self.app.service.begin_stop()
             self._drain()
         finally:
             self.app.service.stop()

@@ -1,4 +1,4 @@
-"""Invocations and their log lines in PostgreSQL: written in batches, read by pages, kept for a time.
+"""Invocations in PostgreSQL: written in batches with their log lines, read by pages, kept for a time.
 
 Identifiers are UUIDs of version 7: their order is the order of time, so they page and expire without another index.
 """
@@ -10,7 +10,8 @@ from typing import Any
 from psycopg2.extras import execute_values
 
 from picloud.errors import NotFound
-from picloud.model import Invocation, LogLine, Outcome, Record, StoredLine, Trigger
+from picloud.model import Invocation, InvocationFilter, Outcome, Record, Trigger
+from picloud.storage import logs
 from picloud.storage.pool import Pool
 
 _COLUMNS = """id::text, script, version, trigger, outcome, status, started_at, queue_ms, run_ms, cpu_ms,
@@ -20,27 +21,29 @@ _INSERT = """INSERT INTO invocations (id, script, version, trigger, outcome, sta
   cpu_ms, memory_bytes, error, http_calls) VALUES %s
   ON CONFLICT (id) DO NOTHING RETURNING id::text"""
 
-_INSERT_LINES = """INSERT INTO log_lines (invocation, script, at, level, message, fields) VALUES %s"""
-
+# Values are literals by the time that PostgreSQL plans this: it leaves out what does not matter.
 _PAGE = f"""SELECT {_COLUMNS} FROM invocations
- WHERE (%(script)s = '' OR script = %(script)s) AND (%(after)s = '' OR id < nullif(%(after)s, '')::uuid)
- ORDER BY id DESC LIMIT %(limit)s"""
+ WHERE (%(script)s = '' OR script = %(script)s)
+   AND (%(scripts)s::text[] IS NULL OR script = ANY(%(scripts)s::text[]))
+   AND (%(outcome)s = '' OR outcome = %(outcome)s)
+   AND (%(trigger)s = '' OR trigger = %(trigger)s)
+   AND (%(since)s::timestamptz IS NULL OR (started_at >= %(since)s::timestamptz AND id >= %(first_id)s::uuid))
+   AND (%(until)s::timestamptz IS NULL OR (started_at < %(until)s::timestamptz AND id <= %(last_id)s::uuid))
+   AND (%(after)s::uuid IS NULL OR id < %(after)s::uuid)
+ ORDER BY invocations.id DESC LIMIT %(limit)s"""
 
 _LATEST = f"""SELECT latest.* FROM unnest(%s::text[]) AS wanted (name) CROSS JOIN LATERAL
   (SELECT {_COLUMNS} FROM invocations WHERE script = wanted.name ORDER BY invocations.id DESC LIMIT 1) latest"""
 
-_LINES = """SELECT id, invocation::text, script, at, level, message, fields::text FROM log_lines
- WHERE (%(script)s = '' OR script = %(script)s)
-   AND (%(invocation)s = '' OR invocation = nullif(%(invocation)s, '')::uuid)
-   AND (%(after)s = 0 OR id < %(after)s)
- ORDER BY id DESC LIMIT %(limit)s"""
-
 _EXPIRING = 0x5049_4558  # the advisory lock's number, "PIEX"
 
 _EXPIRE = """DELETE FROM invocations WHERE id IN
-  (SELECT id FROM invocations WHERE id <= %s::uuid ORDER BY id LIMIT 5000) RETURNING id::text"""
+  (SELECT id FROM invocations WHERE id <= %s::uuid ORDER BY id LIMIT 5000)"""
 
 _BEYOND = "SELECT id::text FROM invocations ORDER BY id DESC OFFSET %s LIMIT 1"
+
+_LINES_KEPT_PER_ROW = 10  # the newest: by its log alone, a script cannot fill the disk
+_ID_AGE_MAX = timedelta(minutes=1)  # an invocation has its id before it starts, and clocks are set
 
 
 class InvocationTable:
@@ -54,15 +57,12 @@ class InvocationTable:
         rows = [_row(record.invocation) for record in records]
         with self._pool.transaction() as cursor:
             new = {row[0] for row in execute_values(cursor, _INSERT, rows, page_size=500, fetch=True)}
-            fresh = [record for record in records if record.invocation.id in new]
-            lines = [_line_row(record.invocation, line) for record in fresh for line in record.lines]
-            if lines:
-                execute_values(cursor, _INSERT_LINES, lines, page_size=500)
+            logs.write(cursor, [record for record in records if record.invocation.id in new])
 
-    def page(self, script: str, limit: int, after: str) -> list[Invocation]:
-        """At most limit invocations, newest first, those older than the one named `after`; all scripts' if ''."""
+    def page(self, wanted: InvocationFilter, limit: int, after: str) -> list[Invocation]:
+        """At most limit invocations, newest first, those older than the one named `after` ('': from the newest)."""
         with self._pool.transaction() as cursor:
-            cursor.execute(_PAGE, {"script": script, "after": after, "limit": limit})
+            cursor.execute(_PAGE, {**_parameters(wanted), "after": after or None, "limit": limit})
             return [_invocation(row) for row in cursor.fetchall()]
 
     def get(self, invocation_id: str) -> Invocation:
@@ -80,17 +80,11 @@ class InvocationTable:
             cursor.execute(_LATEST, (list(scripts),))
             return {it.script: it for it in map(_invocation, cursor.fetchall())}
 
-    def lines(self, script: str, invocation: str, limit: int, after: int) -> list[StoredLine]:
-        """At most limit log lines, newest first, those older than the cursor `after` (0: from the newest)."""
-        wanted = {"script": script, "invocation": invocation, "after": after, "limit": limit}
-        with self._pool.transaction() as cursor:
-            cursor.execute(_LINES, wanted)
-            return [StoredLine(*row) for row in cursor.fetchall()]
-
     def expire(self, keep_days: int, keep_rows: int) -> int:
-        """Delete some of what is older than keep_days or beyond the newest keep_rows → how many invocations went.
+        """Delete some of what is older than keep_days or beyond the newest keep_rows → how many rows went.
 
-        A few thousand at a time, and by one process at a time: 0 also if another is at it.
+        Lines go with their invocation, or before it if there are more than ten for each of keep_rows. A few thousand
+        at a time, and by one process at a time: 0 also if another is at it.
         """
         horizon = _first_id_at(datetime.now(UTC) - timedelta(days=keep_days))
         with self._pool.transaction() as cursor:
@@ -99,35 +93,38 @@ class InvocationTable:
                 return 0
             cursor.execute(_BEYOND, (keep_rows,))
             beyond = cursor.fetchone()
-            cursor.execute(_EXPIRE, (max(horizon, beyond[0]) if beyond else horizon,))
-            gone = [row[0] for row in cursor.fetchall()]
-            cursor.execute("DELETE FROM log_lines WHERE invocation = ANY(%s::uuid[])", (gone,))
-            return len(gone)
+            last = max(horizon, beyond[0]) if beyond else horizon
+            cursor.execute(_EXPIRE, (last,))
+            return cursor.rowcount + logs.expire(cursor, last, keep_rows * _LINES_KEPT_PER_ROW)
 
     def vacuum(self) -> None:
         """Give the space of deleted rows back; autovacuum is set to wake rarely."""
         self._pool.vacuum("invocations", "log_lines")
 
 
-def _first_id_at(moment: datetime) -> str:
-    stamp = int(moment.timestamp() * 1000)
+def _parameters(wanted: InvocationFilter) -> dict[str, Any]:
+    return {
+        "script": wanted.script,
+        "scripts": None if wanted.scripts is None else sorted(wanted.scripts),
+        "outcome": str(wanted.outcome or ""),
+        "trigger": str(wanted.trigger or ""),
+        "since": wanted.since,
+        "first_id": wanted.since and _first_id_at(wanted.since, -_ID_AGE_MAX),
+        "until": wanted.until,
+        "last_id": wanted.until and _first_id_at(wanted.until, _ID_AGE_MAX),
+    }
+
+
+def _first_id_at(moment: datetime, shift: timedelta = timedelta()) -> str:
+    stamp = max(0, int((moment.timestamp() + shift.total_seconds()) * 1000))
     return f"{stamp >> 16:08x}-{stamp & 0xFFFF:04x}-7000-8000-000000000000"
 
 
 def _row(it: Invocation) -> tuple[object, ...]:
     return (
         it.id, it.script, it.version, str(it.trigger), str(it.outcome), it.status, it.started_at,
-        it.queue_ms, it.run_ms, it.cpu_ms, it.memory_bytes, _storable(it.error), it.http_calls,
+        it.queue_ms, it.run_ms, it.cpu_ms, it.memory_bytes, logs.storable(it.error), it.http_calls,
     )  # fmt: skip
-
-
-def _line_row(invocation: Invocation, line: LogLine) -> tuple[object, ...]:
-    fields = _storable(line.fields) or None
-    return invocation.id, invocation.script, line.at, str(line.level), _storable(line.message), fields
-
-
-def _storable(text: str) -> str:
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")  # the one character PostgreSQL's text cannot hold
 
 
 def _invocation(row: tuple[Any, ...]) -> Invocation:

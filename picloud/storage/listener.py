@@ -32,6 +32,8 @@ class Listener:
     `on_listening()`: from now on nothing is missed, so forget what was read before. Called on each new connection.
     `on_message(payload)`: one NOTIFY. `on_lost(reason)`: messages may be missed until the next `on_listening`; told
     once, not at each vain try. A callback that raises costs the connection: the next one starts with `on_listening`.
+    `presence`: the number of an advisory lock that is held, shared, while it listens. Who takes it exclusively before
+    he announces something knows that nobody listens, and need not.
     """
 
     def __init__(
@@ -42,9 +44,11 @@ class Listener:
         on_message: Callable[[str], None],
         on_listening: Callable[[], None],
         on_lost: Callable[[str], None] = _warn,
+        presence: int | None = None,
     ) -> None:
         self._dsn = dsn
         self._channel = channel
+        self._presence = presence
         self._on_message = on_message
         self._on_listening = on_listening
         self._on_lost = on_lost
@@ -83,6 +87,8 @@ class Listener:
 
     def _listen(self, connection: Connection) -> None:
         with connection.cursor() as cursor:
+            if self._presence is not None:
+                cursor.execute("SELECT pg_advisory_lock_shared(%s)", (self._presence,))
             cursor.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
         if not self._stopping.is_set():
             self._on_listening()

@@ -30,6 +30,9 @@ class Bare:
     def start(self) -> None:
         """Nothing to open."""
 
+    def begin_stop(self) -> None:
+        pass
+
     def stop(self) -> None:
         """Nothing to close."""
 

@@ -37,6 +37,9 @@ class Journalling:
         if "TEST_FILES" in os.environ:
             resource.setrlimit(resource.RLIMIT_NOFILE, (int(os.environ["TEST_FILES"]),) * 2)
 
+    def begin_stop(self) -> None:
+        self._note("begin_stop")
+
     def stop(self) -> None:
         self._note("stop")
 

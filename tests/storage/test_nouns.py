@@ -9,9 +9,21 @@ import pytest
 
 from picloud.auth import Scope, new_secret
 from picloud.errors import NotFound
-from picloud.model import Invocation, Level, LogLine, Outcome, Record, Trigger, Upload, new_id
+from picloud.model import (
+    Invocation,
+    InvocationFilter,
+    Level,
+    LineFilter,
+    LogLine,
+    Outcome,
+    Record,
+    Trigger,
+    Upload,
+    new_id,
+)
 from picloud.storage.changes import CHANNEL
 from picloud.storage.invocations import InvocationTable
+from picloud.storage.logs import LogTable
 from picloud.storage.pool import Pool
 from picloud.storage.scripts import ScriptTable
 from picloud.storage.tokens import TokenTable
@@ -32,6 +44,11 @@ def scripts(pool: Pool) -> ScriptTable:
 @pytest.fixture
 def invocations(pool: Pool) -> InvocationTable:
     return InvocationTable(pool)
+
+
+@pytest.fixture
+def lines(pool: Pool) -> LogTable:
+    return LogTable(pool)
 
 
 def put(scripts: ScriptTable, name: str, text: bytes) -> tuple[int, bool]:
@@ -164,29 +181,29 @@ def record(script: str = "a", age: timedelta = timedelta(), text: str = "hello",
     return Record(invocation, (LogLine(now, Level.INFO, text, fields),))
 
 
-def test_a_batch_comes_back_as_it_was(invocations: InvocationTable) -> None:
+def test_a_batch_comes_back_as_it_was(invocations: InvocationTable, lines: LogTable) -> None:
     sent = [record(), record(), record()]
     invocations.add(sent)
-    assert invocations.page("a", 10, "") == [one.invocation for one in reversed(sent)]
+    assert invocations.page(InvocationFilter(script="a"), 10, "") == [one.invocation for one in reversed(sent)]
     assert invocations.get(sent[0].invocation.id) == sent[0].invocation
-    line = invocations.lines("", sent[1].invocation.id, 10, 0)[0]
+    line = lines.page(LineFilter(invocation=sent[1].invocation.id), 10, 0)[0]
     assert (line.message, line.level, line.fields) == ("hello", Level.INFO, '{"k": 1}')
 
 
-def test_a_batch_that_was_written_already_changes_nothing(invocations: InvocationTable) -> None:
+def test_a_batch_that_was_written_already_changes_nothing(invocations: InvocationTable, lines: LogTable) -> None:
     sent = [record()]
     invocations.add(sent)
     invocations.add(sent)
-    assert len(invocations.page("", 10, "")) == 1
-    assert len(invocations.lines("", "", 10, 0)) == 1
+    assert len(invocations.page(InvocationFilter(), 10, "")) == 1
+    assert len(lines.page(LineFilter(), 10, 0)) == 1
 
 
 def test_pages_go_from_new_to_old_without_a_gap(invocations: InvocationTable) -> None:
     sent = [record() for _ in range(5)]
     invocations.add(sent)
     newest = [one.invocation.id for one in reversed(sent)]
-    first = [one.id for one in invocations.page("", 2, "")]
-    rest = [one.id for one in invocations.page("", 9, first[-1])]
+    first = [one.id for one in invocations.page(InvocationFilter(), 2, "")]
+    rest = [one.id for one in invocations.page(InvocationFilter(), 9, first[-1])]
     assert first + rest == newest
 
 
@@ -197,31 +214,37 @@ def test_the_newest_of_each_script_comes_in_one_statement(invocations: Invocatio
     assert latest == {"a": sent[2].invocation, "b": sent[4].invocation}
 
 
-def test_text_that_postgresql_cannot_hold_is_kept_as_far_as_it_can(invocations: InvocationTable) -> None:
+def test_text_that_postgresql_cannot_hold_is_kept_as_far_as_it_can(
+    invocations: InvocationTable, lines: LogTable
+) -> None:
     invocations.add([record(text="a\0b", fields='{"k": "\\u0000"}')])
-    assert invocations.lines("a", "", 1, 0)[0].message == "a\N{REPLACEMENT CHARACTER}b"
+    assert lines.page(LineFilter(script="a"), 1, 0)[0].message == "a\N{REPLACEMENT CHARACTER}b"
 
 
 @pytest.mark.parametrize("fields", ['{"a":' + "9" * 6000 + "}", '{"a":' + "[" * 900 + "]" * 900 + "}"])
-def test_fields_that_no_parser_here_could_read_are_handed_on(invocations: InvocationTable, fields: str) -> None:
+def test_fields_that_no_parser_here_could_read_are_handed_on(
+    invocations: InvocationTable, lines: LogTable, fields: str
+) -> None:
     invocations.add([record(fields=fields)])
-    assert invocations.lines("a", "", 1, 0)[0].fields == fields
+    assert lines.page(LineFilter(script="a"), 1, 0)[0].fields == fields
 
 
-def test_what_is_too_old_goes(invocations: InvocationTable) -> None:
+def test_what_is_too_old_goes(invocations: InvocationTable, lines: LogTable) -> None:
     old, young = record(age=timedelta(days=8)), record()
     invocations.add([old, young])
-    assert invocations.expire(7, 1000) == 1
-    assert [one.id for one in invocations.page("", 10, "")] == [young.invocation.id]
-    assert len(invocations.lines("", "", 10, 0)) == 1
+    assert invocations.expire(7, 1000) == 2  # it and its line
+    assert [one.id for one in invocations.page(InvocationFilter(), 10, "")] == [young.invocation.id]
+    assert len(lines.page(LineFilter(), 10, 0)) == 1
     invocations.vacuum()
 
 
 def test_what_is_too_much_goes_oldest_first(invocations: InvocationTable) -> None:
     sent = [record() for _ in range(5)]
     invocations.add(sent)
-    assert invocations.expire(7, 2) == 3
-    assert [one.id for one in invocations.page("", 10, "")] == [one.invocation.id for one in sent[:2:-1]]
+    assert invocations.expire(7, 2) == 3 * 2
+    assert [one.id for one in invocations.page(InvocationFilter(), 10, "")] == [
+        one.invocation.id for one in sent[:2:-1]
+    ]
 
 
 def test_a_missing_invocation_is_named(invocations: InvocationTable) -> None:

@@ -16,3 +16,8 @@ ALTER TABLE tokens
     ADD scripts      text[],               -- NULL: all
     ADD expires_at   timestamptz,          -- NULL: never
     ADD last_used_at timestamptz;          -- to the minute
+
+-- What is looked for among much else: what failed, what is loud, and what was written at a time.
+CREATE INDEX invocations_failed ON invocations (id) WHERE outcome <> 'ok';
+CREATE INDEX log_lines_loud ON log_lines (id) WHERE level IN ('warn', 'error');
+CREATE INDEX log_lines_by_time ON log_lines (at);
