@@ -268,6 +268,15 @@ class LineFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class LinePage:
+    """Log lines in the order of their coming."""
+
+    lines: tuple[StoredLine, ...]
+    cursor: int  # to go on from: behind them, and behind lines in between that are not wanted
+    more: bool  # whether there are some behind it already
+
+
+@dataclass(frozen=True, slots=True)
 class Script:
     """A named program with its active version."""
 

@@ -8,7 +8,7 @@ import sys
 import click
 
 from picloud import __version__
-from picloud.cli import doctor, scripts, up
+from picloud.cli import doctor, records, scripts, up
 from picloud.errors import ConfigurationError, PicloudError
 
 
@@ -22,7 +22,7 @@ def picloud() -> None:
     """
 
 
-for command in (up.up, up.migrate, doctor.doctor, *scripts.COMMANDS):
+for command in (up.up, up.migrate, doctor.doctor, *scripts.COMMANDS, *records.COMMANDS):
     picloud.add_command(command)
 
 

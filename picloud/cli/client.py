@@ -11,14 +11,21 @@ import urllib3
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
+from picloud.cli.events import Event, parse
 from picloud.errors import ConfigurationError, PicloudError
 from picloud.settings import ServerSettings, load
 
 _TIMEOUT_S = 60.0
+_CONNECT_S = 10.0
+_RETRY_STATUSES = (502, 503, 504)  # ours while it is full or starts, and a proxy's while we are away
 
 
 class ApiError(PicloudError):
     """PiCloud refused the request."""
+
+
+class Interrupted(PicloudError):
+    """The connection was lost; it may be there again later."""
 
 
 class Client:
@@ -70,6 +77,27 @@ class Client:
             after, left = page["next"], left - len(page["items"]) if left is not None else None
             if not after:
                 return
+
+    def events(self, path: str, last_id: str) -> Iterator[Event]:
+        """Server-sent events until the connection ends, behind the one of `last_id` if there is one.
+
+        Interrupted if it cannot be made or breaks off; ApiError if PiCloud refuses.
+        """
+        headers = {**self._headers, "accept": "text/event-stream"} | ({"last-event-id": last_id} if last_id else {})
+        try:
+            answer = self._pool.request(
+                "GET", self._prefix + path, headers=headers, preload_content=False, retries=False, redirect=False,
+                timeout=urllib3.Timeout(connect=_CONNECT_S, read=None),
+            )  # fmt: skip
+            with answer:
+                if answer.status in _RETRY_STATUSES:
+                    raise Interrupted(describe(answer))
+                if answer.status >= 400:
+                    raise ApiError(describe(answer))
+                yield from parse(answer.stream())
+        except urllib3.exceptions.HTTPError as error:
+            raise Interrupted(f"the connection to {self.url} was lost ({_reason(error)})") from error
+        raise Interrupted(f"{self.url} ended the connection")
 
 
 def connect() -> Client:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one document.")
 
@@ -20,7 +21,7 @@ def show_rows(items: Iterable[dict[str, Any]], columns: Sequence[str], as_json: 
     elif sys.stdout.isatty():
         table = Table(*columns, box=None, pad_edge=False)
         for item in items:
-            table.add_row(*(_text(item[column]) for column in columns))
+            table.add_row(*(Text(_text(item[column])) for column in columns))  # what looks like markup is none
         Console().print(table)
     else:
         for item in items:
@@ -32,7 +33,13 @@ def show_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def harmless(text: str) -> str:
+    """No control character of a script reaches a terminal; a text's own lines are set in."""
+    shown = (one if one.isprintable() or one in "\t\n" else repr(one)[1:-1] for one in text)
+    return "".join(shown).replace("\n", "\n    ")
+
+
 def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.1f}"
-    return "" if value is None else str(value).replace("\t", " ").replace("\n", " ")
+    return "" if value is None else harmless(str(value)).replace("\t", " ").replace("\n    ", " ")

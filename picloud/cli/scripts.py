@@ -13,6 +13,7 @@ import click
 
 from picloud.cli.client import ApiError, Client, connect, describe
 from picloud.cli.output import as_json, show_json, show_rows
+from picloud.cli.records import log_text
 from picloud.errors import PicloudError
 from picloud.model import is_script_name
 
@@ -49,28 +50,9 @@ def invoke(name: str, data: str, content_type: str) -> None:
     invocation = answer.headers.get("picloud-invocation")
     if invocation:
         for line in _logs_of(client, invocation):
-            click.echo(_log_text(line), err=True)
+            click.echo(log_text(line), err=True)
     if answer.status >= 400:
         sys.exit(1)
-
-
-@click.command()
-@click.argument("name", required=False, default="")
-@click.option(
-    "-n", "--lines", type=click.IntRange(min=1), default=100, show_default=True, help="How many lines, the newest."
-)
-@as_json
-def logs(name: str, lines: int, as_json: bool) -> None:
-    """Show what scripts wrote, oldest first."""
-    client = connect()
-    found = sorted(client.items(f"{_API}/logs?script={quote(name)}", lines), key=lambda line: str(line["at"]))
-    if name and not found:
-        client.call("GET", _path(name))  # says so if there is no such script
-    if as_json:
-        show_json(found)
-    else:
-        for line in found:
-            click.echo(_log_text(line))
 
 
 @click.command()
@@ -133,7 +115,7 @@ def rm(name: str, yes: bool) -> None:
     click.echo(f"{name} is deleted")
 
 
-COMMANDS = (deploy, invoke, logs, ls, show, versions, rollback, rm)
+COMMANDS = (deploy, invoke, ls, show, versions, rollback, rm)
 
 
 def curl_line(url: str, path: str) -> str:
@@ -191,14 +173,3 @@ def _logs_of(client: Client, invocation: str) -> list[dict[str, Any]]:
         return list(client.items(f"{_API}/logs?invocation={invocation}"))[::-1]
     except ApiError:  # the token may invoke and not read
         return []
-
-
-def _log_text(line: dict[str, Any]) -> str:
-    fields = json.dumps(line["fields"], ensure_ascii=False) if line["fields"] else ""
-    return f"{line['at']} {line['script']} {line['level']:5} {_harmless(line['message'])} {fields}".rstrip()
-
-
-def _harmless(message: str) -> str:
-    """No control character of a script reaches a terminal; a message's own lines are set in."""
-    shown = (one if one.isprintable() or one in "\t\n" else repr(one)[1:-1] for one in message)
-    return "".join(shown).replace("\n", "\n    ")

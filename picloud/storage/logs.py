@@ -15,7 +15,7 @@ from typing import Any
 
 from psycopg2.extras import execute_values
 
-from picloud.model import LineFilter, LogLine, Record, StoredLine
+from picloud.model import LineFilter, LinePage, LogLine, Record, StoredLine
 from picloud.storage.connection import Cursor
 from picloud.storage.listener import Listener
 from picloud.storage.pool import Pool
@@ -26,13 +26,14 @@ _IN_ORDER = 0x5049_4C4F  # advisory locks' numbers: "PILO" …
 _FOLLOWED = 0x5049_464F  # … and "PIFO"
 _FROZEN_MS = 5_000  # for which a writer that sends nothing keeps its transaction
 _DELETED_AT_ONCE = 20_000
+_FOLLOWED_CHARACTERS = 256 * 1024  # after which a page ends, so that many followers do not fill the memory
 
 _BEGIN = f"""SELECT set_config('idle_in_transaction_session_timeout', %s, true), pg_advisory_xact_lock({_IN_ORDER}),
   CASE WHEN NOT pg_try_advisory_xact_lock({_FOLLOWED}) THEN pg_notify('{CHANNEL}', '') END"""
 
 _INSERT = "INSERT INTO log_lines (invocation, script, at, level, message, fields) VALUES %s"
 
-_COLUMNS = "id, invocation::text, script, at, level, message, fields::text"
+_COLUMNS = "id, invocation::text, script, at, level, message, fields::text AS fields"
 
 # Values are literals by the time that PostgreSQL plans this: it leaves out what does not matter.
 _WANTED = """(%(script)s = '' OR script = %(script)s)
@@ -51,10 +52,15 @@ _BEFORE_NEWEST = f"""SELECT coalesce(
     (SELECT id FROM log_lines WHERE {_WANTED} ORDER BY id DESC LIMIT %(limit)s) AS newest),
   (SELECT max(id) FROM log_lines), 0)"""
 
-_FOLLOWING = f"""SELECT last.id AS last_id, line.* FROM
-  (SELECT coalesce(max(id), 0) AS id FROM log_lines) AS last
-  LEFT JOIN (SELECT {_COLUMNS} FROM log_lines
-              WHERE {_WANTED} AND id > %(after)s ORDER BY id LIMIT %(limit)s) AS line ON true
+_FOLLOWING = f"""SELECT newest.id AS newest, line.* FROM
+  (SELECT coalesce(max(id), 0) AS id FROM log_lines) AS newest
+  LEFT JOIN
+  (SELECT * FROM
+    (SELECT count(*) OVER () AS found, sum(length(message) + coalesce(length(fields), 0)) OVER (ORDER BY id) AS size,
+            page.*
+      FROM (SELECT {_COLUMNS} FROM log_lines WHERE {_WANTED} AND id > %(after)s ORDER BY id LIMIT %(limit)s) AS page
+    ) AS sized
+    WHERE size - length(message) - coalesce(length(fields), 0) < {_FOLLOWED_CHARACTERS}) AS line ON true
  ORDER BY line.id"""
 
 _DELETE_OF = f"""DELETE FROM log_lines WHERE id IN
@@ -83,16 +89,17 @@ class LogTable:
             row = cursor.fetchone()
         return int(row[0]) if row else 0
 
-    def following(self, wanted: LineFilter, after: int, limit: int) -> tuple[list[StoredLine], int]:
-        """At most limit lines behind the cursor, oldest first, and the cursor to go on from.
-
-        Fewer than limit: these are all, and the cursor stands behind lines that are not wanted, too.
-        """
+    def following(self, wanted: LineFilter, after: int, limit: int) -> LinePage:
+        """At most limit lines behind the cursor, and about 256 KiB, oldest first."""
         with self._pool.transaction() as cursor:
             cursor.execute(_FOLLOWING, {**_parameters(wanted), "after": after, "limit": limit})
             rows = cursor.fetchall()
-        lines = [StoredLine(*row[1:]) for row in rows if row[1] is not None]
-        return lines, lines[-1].id if len(lines) == limit else max(after, rows[0][0])
+        newest, found, *_ = rows[0]
+        if found is None:
+            return LinePage((), max(after, newest), more=False)
+        lines = tuple(StoredLine(*row[3:]) for row in rows)
+        more = len(lines) < found or found == limit
+        return LinePage(lines, lines[-1].id if more else newest, more)
 
 
 def listen(dsn: str, on_news: Callable[[], None]) -> Listener:

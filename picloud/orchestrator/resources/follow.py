@@ -21,7 +21,7 @@ from typing import Protocol
 
 from picloud.auth import Principal
 from picloud.errors import DatabaseUnavailable
-from picloud.model import LineFilter, StoredLine
+from picloud.model import LineFilter, LinePage, StoredLine
 from picloud.orchestrator.feed import Subscription
 
 MEDIA_TYPE = "text/event-stream"
@@ -46,8 +46,8 @@ _KEEPALIVE = {
 class LineFollower(Protocol):
     """Where lines are read in the order of their coming."""
 
-    def following(self, wanted: LineFilter, after: int, limit: int) -> tuple[list[StoredLine], int]:
-        """At most limit lines behind the cursor, and the cursor to go on from; DatabaseUnavailable."""
+    def following(self, wanted: LineFilter, after: int, limit: int) -> LinePage:
+        """At most limit lines behind the cursor; DatabaseUnavailable."""
 
 
 class TokenFinder(Protocol):
@@ -105,26 +105,26 @@ class Follow:
         yield _BEGINNING % self._cursor
         while self._admitted.holds():
             page = self._next_page()
-            for piece in self._pieces(page):
+            for piece in self._pieces(page.lines):
                 if not self._subscription.begin_sending():
                     return
                 yield piece
                 self._subscription.end_sending()
-            if not self._subscription.wait(0 if len(page) == _PAGE_LINES else self._rest_s()):
+            if not self._subscription.wait(0 if page.more else self._rest_s()):
                 return
 
     def close(self) -> None:
         """Called when the answer is over, however it ended."""
         self._subscription.close()
 
-    def _next_page(self) -> Sequence[StoredLine]:
+    def _next_page(self) -> LinePage:
         """What there is; nothing while the database is away: it goes on from the same cursor later."""
         try:
-            page, self._cursor = self._lines.following(self._wanted, self._cursor, _PAGE_LINES)
+            page = self._lines.following(self._wanted, self._cursor, _PAGE_LINES)
         except DatabaseUnavailable:
             self._retry_s = min(max(2 * self._retry_s, _RETRY_S[0]), _RETRY_S[1])
-            return ()
-        self._retry_s = 0.0
+            return LinePage((), self._cursor, more=False)
+        self._retry_s, self._cursor = 0.0, page.cursor
         return page
 
     def _rest_s(self) -> float | None:
