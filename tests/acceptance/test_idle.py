@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from picloud.storage.pool import Pool
+from tests.acceptance.following import following
 from tests.running import Running, eventually, running
 
 IDLE_S = 20
@@ -20,6 +21,20 @@ def test_twenty_idle_seconds_cost_nothing(fresh_data: Path) -> None:
         time.sleep(IDLE_S)  # not in hope: the length of the measurement
         assert idle_switches(ours) == switches
         assert last_statements(ours) == statements
+
+
+def test_a_follower_of_the_logs_costs_nothing_while_nothing_is_written(fresh_data: Path) -> None:
+    with running(fresh_data) as ours:
+        ours.deploy("hello", 'return function() log.info("x") return "hello" end')
+        with following(ours) as follower, following(ours, "&level=error"), following(ours, "&script=hello"):
+            ours.at_once(12, "GET", "/fn/hello")
+            assert follower.messages(12) == ["x"] * 12
+            switches, statements = settled(ours)
+            time.sleep(IDLE_S)  # not in hope: the length of the measurement
+            assert idle_switches(ours) == switches
+            assert last_statements(ours) == statements
+            ours.call("GET", "/fn/hello")
+            assert follower.messages(1) == ["x"]
 
 
 def settled(ours: Running) -> tuple[dict[str, int], list[tuple[object, ...]]]:

@@ -99,6 +99,7 @@ def test_a_request_to_stop_finishes_what_is_under_way_and_flushes_once_a_worker(
         gate.wait_for_one()
         own_server.process.send_signal(signal.SIGTERM)
         assert idle.recv(1) == b""
+        until(lambda: sorted(own_server.journal("begin_stop")) == sorted(workers))  # while a request is under way
         gate.open()
         assert read_answer(client)[1] == b"done"
         assert own_server.wait() == 0

@@ -10,6 +10,7 @@ import pytest
 from picloud.storage.embedded import EmbeddedPostgres
 from picloud.storage.listener import Listener
 from tests.fixtures_postgres import execute
+from tests.running import eventually
 
 WAIT_S = 30
 
@@ -137,6 +138,22 @@ def test_a_callback_that_raises_costs_the_connection_only(empty_database: str) -
         assert events.get(timeout=WAIT_S) == "good"
     finally:
         listener.stop()
+
+
+def test_its_presence_is_seen_by_who_would_announce(empty_database: str) -> None:
+    def nobody_listens() -> bool:
+        return execute(empty_database, "SELECT pg_try_advisory_lock(7)") == [(True,)]
+
+    assert nobody_listens()
+    listening = threading.Event()
+    listener = Listener(
+        empty_database, "some channel", on_message=lambda _: None, on_listening=listening.set, presence=7
+    )
+    listener.start()
+    assert listening.wait(WAIT_S)
+    assert not nobody_listens()
+    listener.stop()
+    eventually(nobody_listens, bool)
 
 
 def test_a_listener_at_rest_never_wakes_up(heard: Heard) -> None:
