@@ -13,15 +13,29 @@ from urllib3.connectionpool import HTTPConnectionPool
 
 from picloud.cli.events import Event, parse
 from picloud.errors import ConfigurationError, PicloudError
+from picloud.model import is_script_name
 from picloud.settings import ServerSettings, load
 
+API = "/api/v1"
 _TIMEOUT_S = 60.0
 _CONNECT_S = 10.0
 _RETRY_STATUSES = (502, 503, 504)  # ours while it is full or starts, and a proxy's while we are away
 
 
 class ApiError(PicloudError):
-    """PiCloud refused the request."""
+    """PiCloud refused the request.
+
+    ``problem``: the whole document (RFC 9457); empty if there was no answer, or none of PiCloud's.
+    """
+
+    def __init__(self, message: str, problem: Mapping[str, Any] = {}) -> None:
+        super().__init__(message)
+        self.problem = problem
+
+    @property
+    def name(self) -> str:
+        """The problem's name, such as `not-found`; empty if there is none."""
+        return str(self.problem.get("type", "")).rpartition("/")[2]
 
 
 class Interrupted(PicloudError):
@@ -31,8 +45,9 @@ class Interrupted(PicloudError):
 class Client:
     """A running PiCloud. `url`: http(s)://… or unix:PATH."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, timeout_s: float = _TIMEOUT_S) -> None:
         self.url = url.rstrip("/")
+        self._timeout_s = timeout_s
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
         if url.startswith("unix:"):
             self._prefix = ""
@@ -48,7 +63,7 @@ class Client:
         try:
             answer: urllib3.BaseHTTPResponse = self._pool.request(
                 method, self._prefix + path, body=body, headers={**self._headers, **headers},
-                timeout=_TIMEOUT_S, retries=False, redirect=False,
+                timeout=self._timeout_s, retries=False, redirect=False,
             )  # fmt: skip
         except ValueError as error:  # of http.client: a line break in a header
             raise ApiError("PICLOUD_TOKEN or a header is not valid: it must be printable ASCII") from error
@@ -61,7 +76,7 @@ class Client:
         """One exchange → its JSON, or None; ApiError for every status of 400 and more."""
         answer = self.send(method, path, body, headers)
         if answer.status >= 400:
-            raise ApiError(describe(answer))
+            raise refused(answer)
         try:
             return json.loads(answer.data) if answer.data else None
         except ValueError:
@@ -100,18 +115,34 @@ class Client:
         raise Interrupted(f"{self.url} ended the connection")
 
 
-def connect() -> Client:
+def connect(timeout_s: float = _TIMEOUT_S) -> Client:
     """The PiCloud that the environment names, else the one that runs from these settings."""
     settings = load()
     url = os.environ.get("PICLOUD_URL") or default_url(settings)
     if not url.startswith(("http://", "https://", "unix:")):
         raise ConfigurationError(f"PICLOUD_URL={url}: must be http://HOST:PORT, https://HOST or unix:PATH")
-    return Client(url, os.environ.get("PICLOUD_TOKEN") or _local_token(settings))
+    return Client(url, os.environ.get("PICLOUD_TOKEN") or _local_token(settings), timeout_s)
 
 
 def default_url(settings: ServerSettings) -> str:
     """Where a server with these settings listens."""
     return settings.bind if settings.bind.startswith("unix:") else f"http://{settings.bind}"
+
+
+def script_path(name: str) -> str:
+    """Where the API has a script; PicloudError for what is no name."""
+    if not is_script_name(name):  # in a URL it could reach another script
+        raise PicloudError(f"there is no script {name!r}, and there cannot be one of this name")
+    return f"{API}/scripts/{name}"
+
+
+def refused(answer: urllib3.BaseHTTPResponse) -> ApiError:
+    """The error that an answer of 400 and more is."""
+    try:
+        problem = json.loads(answer.data)
+    except ValueError:
+        problem = {}
+    return ApiError(describe(answer), problem if isinstance(problem, dict) else {})
 
 
 def describe(answer: urllib3.BaseHTTPResponse) -> str:

@@ -1,14 +1,18 @@
-"""What a listing looks like: a table on a terminal, tab-separated elsewhere, JSON if asked for."""
+"""What the command line prints: tables on a terminal, tab-separated elsewhere, JSON if asked for; nothing hostile."""
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+_PATIENCE_S = 0.5
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one document.")
 
@@ -28,9 +32,24 @@ def show_rows(items: Iterable[dict[str, Any]], columns: Sequence[str], as_json: 
             click.echo("\t".join(_text(item[column]) for column in columns))
 
 
+def show_fields(value: object, prefix: str = "") -> None:
+    """Print a nested mapping as lines `a.b: value`; a list as JSON."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            show_fields(inner, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        click.echo(f"{prefix}: {harmless(text)}")
+
+
 def show_json(value: object) -> None:
     """Print one JSON document."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def show_body(body: bytes) -> None:
+    """Print an answer as it is; on a terminal the line is ended."""
+    click.echo(body, nl=bool(body) and not body.endswith(b"\n") and sys.stdout.isatty())
 
 
 def harmless(text: str) -> str:
@@ -39,7 +58,26 @@ def harmless(text: str) -> str:
     return "".join(shown).replace("\n", "\n    ")
 
 
+@contextlib.contextmanager
+def patiently(what: str) -> Iterator[None]:
+    """Say on a terminal what takes so long, once it does."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    status = Console(stderr=True).status(what)
+    timer = threading.Timer(_PATIENCE_S, status.start)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        status.stop()
+
+
 def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.1f}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     return "" if value is None else harmless(str(value)).replace("\t", " ").replace("\n    ", " ")

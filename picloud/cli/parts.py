@@ -12,8 +12,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO, Any
 
 import prctl
 
@@ -37,10 +38,13 @@ class Part:
         notify: Path,
         stop_s: float,
         listener: int | None = None,
+        arguments: Sequence[str] = (),
+        log: IO[bytes] | None = None,
     ) -> None:
         self.name = name
-        self._argv = [sys.executable, "-m", module]
-        self._environment = {**environment, "NOTIFY_SOCKET": str(notify)}
+        self._argv = [sys.executable, "-P", "-m", module, *arguments]  # -P: a folder's json.py is none of ours
+        self._log = log  # where its stderr goes; None: to ours
+        self._environment = {**environment, **_where_python_looks(), "NOTIFY_SOCKET": str(notify)}
         self._listener = listener
         if listener is not None:  # passed on as systemd does
             self._argv = [*_LISTENING, *self._argv]
@@ -90,8 +94,9 @@ class Part:
 
         passed = () if listener is None else (_FIRST_PASSED,)
         return subprocess.Popen(
-            self._argv, env=self._environment, start_new_session=True, preexec_fn=before_exec, pass_fds=passed
-        )
+            self._argv, env=self._environment, start_new_session=True, preexec_fn=before_exec, pass_fds=passed,
+            stderr=self._log,
+        )  # fmt: skip
 
     def _wait_until_ready(self, ready: socket.socket) -> None:
         assert self._process
@@ -115,17 +120,35 @@ class Part:
             self._notify.unlink(missing_ok=True)
 
 
-def executor_part(settings: ServerSettings) -> Part:
+def _where_python_looks() -> dict[str, str]:
+    """What was said of it to us holds for our parts."""
+    return {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+
+
+def executor_part(settings: ServerSettings, log: IO[bytes] | None = None) -> Part:
     """The pool of sandboxes. It is told nothing of the database."""
     known = settings.environment()
     del known["PICLOUD_DATABASE_URL"]
-    return Part("executor", "picloud.executor.supervisor", known, settings.run_dir / "notify", stop_s=1.0)
+    return Part("executor", "picloud.executor.supervisor", known, settings.run_dir / "notify", stop_s=1.0, log=log)
 
 
 def server_part(settings: ServerSettings, listener: socket.socket) -> Part:
     """HTTP: gunicorn with its workers."""
     notify = settings.run_dir / "notify"
     return Part("server", "picloud.server", settings.environment(), notify, stop_s=4.3, listener=listener.fileno())
+
+
+def watcher_part(settings: ServerSettings, folder: Path) -> Part:
+    """What deploys a folder's scripts as they change."""
+    known, notify = settings.environment(), settings.run_dir / "notify"
+    return Part("watcher", "picloud.cli.watch", known, notify, stop_s=1.0, arguments=[str(folder.absolute())])
+
+
+def stop_undisturbed(part: Any) -> None:
+    """Stop a part; being asked again does not cut that short."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    part.stop()
 
 
 @contextlib.contextmanager

@@ -17,9 +17,10 @@ import click
 
 from picloud import __version__
 from picloud.auth import Scope, new_secret
+from picloud.cli.bundle import script_name_of
 from picloud.cli.client import Client, default_url, describe
-from picloud.cli.parts import executor_part, listening, server_part
-from picloud.cli.scripts import curl_line, script_name_of
+from picloud.cli.deploy import curl_line
+from picloud.cli.parts import executor_part, listening, server_part, stop_undisturbed, watcher_part
 from picloud.errors import PlatformError
 from picloud.settings import ServerSettings, load
 from picloud.storage.embedded import EmbeddedPostgres
@@ -44,7 +45,13 @@ class _StopRequested(BaseException):
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Deploy this Lua file if there is no script of its name, and call it.",
 )
-def up(example: Path | None) -> None:
+@click.option(
+    "--watch",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Deploy the scripts of this folder, now and whenever they change.",
+)
+def up(example: Path | None, watch: Path | None) -> None:
     """Start all of PiCloud in the foreground, with a PostgreSQL of its own unless PICLOUD_DATABASE_URL names yours."""
     settings = load()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -52,7 +59,7 @@ def up(example: Path | None) -> None:
     with contextlib.suppress(_StopRequested), contextlib.ExitStack() as stack:
         stack.enter_context(_data_lock(settings))
         stack.enter_context(_run_dir(settings))
-        settings, parts = _start(stack, settings)
+        settings, parts = _start(stack, settings, watch)
         _greet(settings, example)
         _watch(parts)
     click.echo("PiCloud has stopped; the data is kept.")
@@ -71,13 +78,16 @@ def migrate() -> None:
     click.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do: the tables are up to date")
 
 
-def _start(stack: contextlib.ExitStack, settings: ServerSettings) -> tuple[ServerSettings, list[Any]]:
+def _start(
+    stack: contextlib.ExitStack, settings: ServerSettings, watch: Path | None
+) -> tuple[ServerSettings, list[Any]]:
     listener = stack.enter_context(listening(settings.bind))  # first: a port that is taken is known at once
     settings, parts = _with_database(stack, settings)
     apply_migrations(settings.database_url)
     _ensure_admin_token(settings)
-    for part in (executor_part(settings), server_part(settings, listener)):
-        stack.callback(_stop, part)
+    watcher = [watcher_part(settings, watch)] if watch else []
+    for part in (executor_part(settings), server_part(settings, listener), *watcher):
+        stack.callback(stop_undisturbed, part)
         part.start()
         parts.append(part)
     return settings, parts
@@ -87,14 +97,8 @@ def _with_database(stack: contextlib.ExitStack, settings: ServerSettings) -> tup
     if settings.database_url:
         return settings, []
     postgres = EmbeddedPostgres(settings.data, settings.run_dir / "pg")
-    stack.callback(_stop, postgres)
+    stack.callback(stop_undisturbed, postgres)
     return dataclasses.replace(settings, database_url=postgres.start()), [postgres]
-
-
-def _stop(part: Any) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # asked once is enough; what follows must not be cut short
-    part.stop()
 
 
 def _request_stop(_number: int, _frame: object) -> NoReturn:

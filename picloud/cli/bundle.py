@@ -1,0 +1,138 @@
+"""What lies on disk as the files of a version: one Lua file, or a folder with `main.lua`.
+
+Owns: which files belong to it, and how they are packed. Nothing is followed out of the folder, nothing is guessed:
+what cannot be uploaded is refused by name before anything is sent.
+"""
+
+import gzip
+import io
+import os
+import re
+import stat
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from picloud.errors import PicloudError
+from picloud.manager.files import Collector
+from picloud.manager.scripts import ENTRY, FILES_MAX, SOURCE_BYTES_MAX
+
+_LARGEST_SHOWN = 3
+
+
+class Refused(PicloudError):
+    """This cannot be uploaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The files of one version, read."""
+
+    path: Path  # as it was given: what a person finds again
+    files: dict[str, bytes]  # path in the bundle → text, sorted
+    is_folder: bool
+
+    @property
+    def size(self) -> int:
+        """Of all files together."""
+        return sum(map(len, self.files.values()))
+
+    def origin(self, file: str) -> Path:
+        """Where a file of the version lies on disk."""
+        return self.path / file if self.is_folder else self.path
+
+    def upload(self) -> tuple[bytes, str]:
+        """The body of an upload and its content type."""
+        return (packed(self.files), "application/gzip") if self.is_folder else (self.files[ENTRY], "text/x-lua")
+
+
+def read_source(path: Path) -> Source:
+    """Read a Lua file or a folder with main.lua; Refused."""
+    is_folder = path.is_dir()
+    files = dict(sorted(_folder(path))) if is_folder else {ENTRY: _single(path)}
+    source = Source(path, files, is_folder)
+    if source.size > SOURCE_BYTES_MAX:
+        raise Refused(f"{path} has {source.size} bytes, at most {SOURCE_BYTES_MAX} are taken{_largest(source)}")
+    return source
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    """A tar.gz that depends on nothing but the names and the bytes of the files."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name in sorted(files):
+            entry = tarfile.TarInfo(name)  # of nobody, 0644, in 1970
+            entry.size = len(files[name])
+            tar.addfile(entry, io.BytesIO(files[name]))
+    return gzip.compress(archive.getvalue(), mtime=0)
+
+
+def script_name_of(path: Path) -> str:
+    """The script that a file or folder is for: its name, as far as a script may have it."""
+    whole = path.resolve()
+    text = whole.name if whole.is_dir() else whole.stem
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-")
+    if not name:
+        raise Refused(f"no script can be named after '{path.name}'; say --name NAME")
+    return name
+
+
+def _single(path: Path) -> bytes:
+    if path.suffix != ".lua":
+        raise Refused(f"{path} is no Lua file: a file's name ends in .lua, and a folder holds a {ENTRY}")
+    return _read(path)
+
+
+def _folder(root: Path) -> Iterator[tuple[str, bytes]]:
+    if not (root / ENTRY).exists():
+        raise Refused(f"{root} has no {ENTRY}, which is where a script begins")
+    for number, path in enumerate(_regular_files(root), 1):
+        if number > FILES_MAX:
+            raise Refused(f"{root} has more than {FILES_MAX} files, which is the limit; hidden ones do not count")
+        yield _name_in(root, path), _read(path)
+
+
+def _regular_files(folder: Path) -> Iterator[Path]:
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        path = Path(entry.path)
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _regular_files(path)
+        elif entry.is_file(follow_symlinks=False):
+            yield path
+        else:
+            raise Refused(f"{path} is {_kind(path)}: a bundle takes regular files only")
+
+
+def _name_in(root: Path, path: Path) -> str:
+    """As the server has it, by the server's rules; InvalidRequest."""
+    return Collector().checked(str(PurePosixPath(path.relative_to(root))))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not keep us waiting
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise Refused(f"{path} is no regular file")
+        if status.st_size > SOURCE_BYTES_MAX:
+            raise Refused(f"{path} has {status.st_size} bytes, at most {SOURCE_BYTES_MAX} are taken")
+        return file.read()
+
+
+def _kind(path: Path) -> str:
+    mode = path.lstat().st_mode
+    kinds = ((stat.S_ISLNK, "a symbolic link"), (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"))
+    return next((words for test, words in kinds if test(mode)), "a device")
+
+
+def _largest(source: Source) -> str:
+    if not source.is_folder:
+        return ""
+    largest = sorted(source.files.items(), key=lambda item: -len(item[1]))[:_LARGEST_SHOWN]
+    return "; the largest: " + ", ".join(f"{name} ({len(text)})" for name, text in largest)

@@ -1,0 +1,103 @@
+"""`picloud deploy`: a file or folder becomes the active version of a script."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from picloud.cli.bundle import Source, read_source, script_name_of
+from picloud.cli.client import ApiError, Client, connect, refused, script_path
+from picloud.cli.output import patiently
+from picloud.cli.routes import ROUTE, ensure_route
+from picloud.cli.syntax import NotCompiled
+from picloud.model import Access, SyntaxProblem
+from picloud.patterns import RouteWanted
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What became of an upload."""
+
+    script: str
+    version: int
+    path: str  # of its URL
+    is_new: bool  # False: the active version has the same files
+    is_active: bool
+
+    @property
+    def news(self) -> str:
+        """The same for a person, without where it is."""
+        if not self.is_active:
+            return f"{self.script} version {self.version} is stored and not active"
+        return f"{self.script} {'' if self.is_new else 'is unchanged: '}version {self.version} is live"
+
+
+@click.command()
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--name", metavar="NAME", help="The script's name; without it, the file's or folder's.")
+@click.option(
+    "--route",
+    "routes",
+    type=ROUTE,
+    metavar="ROUTE",
+    multiple=True,
+    help="Also answer at 'GET /hi/{name}' or the like. Repeatable.",
+)
+@click.option("--no-activate", is_flag=True, help="Store the version; the active one stays.")
+def deploy(path: Path, name: str | None, routes: tuple[RouteWanted, ...], no_activate: bool) -> None:
+    """Upload a Lua file, or a folder with main.lua, as the new active version of a script."""
+    client = connect()
+    source = read_source(path)
+    done = upload(client, name or script_name_of(path), source, activate=not no_activate)
+    for route in routes:
+        ensure_route(client, route, done.script)
+    if done.is_active:
+        click.echo(f"{done.news} at {address(client, done.path)}")
+        click.echo(f"  {curl_line(client.url, done.path, wants_token(client, done.script))}")
+    else:
+        click.echo(done.news)
+        click.echo(f"  picloud rollback {done.script} {done.version}")
+    for route in routes:
+        click.echo(f"  {route}")
+
+
+def upload(client: Client, name: str, source: Source, *, activate: bool = True) -> Deployed:
+    """Upload what was read; NotCompiled shows the line, ApiError says what else is wrong."""
+    body, content_type = source.upload()
+    path = script_path(name) + ("" if activate else "?activate=false")
+    with patiently(f"uploading {name} ({len(source.files)} files, {source.size} bytes)"):
+        answer = client.send("PUT", path, body, {"content-type": content_type})
+    if answer.status >= 400:
+        raise _told(source, refused(answer))
+    done = answer.json()
+    return Deployed(done["script"], done["version"], done["url"], answer.status == 201, activate)
+
+
+def address(client: Client, path: str) -> str:
+    """Where a script answers, for a person."""
+    return path if client.url.startswith("unix:") else client.url + path
+
+
+def curl_line(url: str, path: str, with_token: bool = False) -> str:
+    """A line for a shell that calls a script."""
+    token = '-H "Authorization: Bearer $PICLOUD_TOKEN" ' if with_token else ""
+    if url.startswith("unix:"):
+        return f"curl {token}--unix-socket {shlex.quote(url.removeprefix('unix:'))} http://localhost{path}"
+    return f"curl {token}{url}{path}"
+
+
+def wants_token(client: Client, script: str) -> bool:
+    """Whether callers of a script need a token; a token that may not read learns nothing."""
+    try:
+        return bool(client.call("GET", script_path(script))["settings"]["access"] == Access.TOKEN)
+    except ApiError:
+        return False
+
+
+def _told(source: Source, error: ApiError) -> Exception:
+    if error.name != "syntax-error":
+        return error
+    problem = error.problem
+    message = problem["errors"][0]["message"]
+    return NotCompiled(source, SyntaxProblem(problem["file"], problem["line"], message))

@@ -1,0 +1,215 @@
+"""`picloud up --watch DIR`: what lies in a folder is deployed, and again whenever it changes.
+
+A process of its own that blocks in one read of inotify: nothing is polled, and idle costs nothing. What is to be done
+is decided by `decide`, a pure function of what was there, what is, and which entries the kernel named.
+"""
+
+import os
+import signal
+import socket
+import stat
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from inotify_simple import Event, INotify, flags
+
+from picloud.cli.bundle import read_source, script_name_of
+from picloud.cli.client import Client, connect
+from picloud.cli.deploy import address, curl_line, upload, wants_token
+from picloud.errors import PicloudError
+from picloud.manager.scripts import ENTRY
+
+_SELF = flags.DELETE_SELF | flags.MOVE_SELF
+_CHANGES = flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM | flags.DELETE | flags.CREATE | _SELF | flags.ONLYDIR
+_QUIET_MS = 40  # one save is several events: so long without another, and it is over
+_READS_MAX = 50  # then it is no save but a stream
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a change asks for."""
+
+    deploy: tuple[tuple[str, Path], ...]  # script, file or folder
+    gone: tuple[tuple[str, Path], ...]
+    clashes: tuple[tuple[str, tuple[Path, ...]], ...]  # several that would be one script
+
+
+def decide(before: Mapping[Path, str], now: Mapping[Path, str], touched: Collection[Path]) -> Plan:
+    """From what was and is in the folder (file or folder → script) and what changed to what is to be done.
+
+    Of those that would be one script, none is deployed.
+    """
+    owners: dict[str, list[Path]] = {}
+    for path, script in sorted(now.items()):
+        owners.setdefault(script, []).append(path)
+    changed = {seen[path] for seen in (before, now) for path in touched if path in seen}
+    return Plan(
+        tuple((script, owners[script][0]) for script in sorted(changed & owners.keys()) if len(owners[script]) == 1),
+        tuple((script, path) for path, script in sorted(before.items()) if path not in now and script not in owners),
+        tuple((script, tuple(owners[script])) for script in sorted(changed & owners.keys()) if len(owners[script]) > 1),
+    )
+
+
+def scripts_in(folder: Path) -> dict[Path, str]:
+    """The files and folders in it that are scripts → their names."""
+    found = {}
+    for entry in os.scandir(folder):
+        path = Path(entry.path)
+        is_file = path.suffix == ".lua" and not entry.is_dir(follow_symlinks=False)
+        is_bundle = entry.is_dir(follow_symlinks=False) and (path / ENTRY).exists()
+        if not entry.name.startswith(".") and (is_file or is_bundle):
+            try:
+                found[path] = script_name_of(path)
+            except PicloudError as error:
+                _say_error(str(error))
+    return found
+
+
+class Changes:
+    """What changes below a folder, one burst after the other."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._inotify = INotify()
+        self._folders: dict[int, Path] = {}  # by watch
+        self._add(root)
+
+    def __enter__(self) -> "Changes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._inotify.close()
+
+    def wait(self) -> set[Path] | None:
+        """Block until something changes, then until that is over → entries of the root; None: the root is gone."""
+        events = list(self._inotify.read())
+        for _ in range(_READS_MAX):
+            if not (more := self._inotify.read(timeout=_QUIET_MS)):
+                break
+            events += more
+        touched = set().union(*map(self._of, events))
+        return touched if self._root in self._folders.values() else None
+
+    def _of(self, event: Event) -> set[Path]:
+        """The entries of the root that one event is about; a new folder is watched from here on."""
+        folder = self._folders.get(event.wd)
+        if event.mask & flags.IGNORED:
+            self._folders.pop(event.wd, None)
+        if event.mask & flags.Q_OVERFLOW or (folder == self._root and event.mask & _SELF):
+            return self._begin_again()  # some were lost, or another folder took the root's place
+        if folder is None or not event.name or event.name.startswith("."):
+            return set()
+        if event.mask & flags.ISDIR and event.mask & (flags.CREATE | flags.MOVED_TO):
+            self._follow(folder / event.name)
+        elif event.mask & flags.CREATE and not _is_link(folder / event.name):
+            return set()  # it is being written; CLOSE_WRITE follows
+        return {self._root / (folder / event.name).relative_to(self._root).parts[0]}
+
+    def _begin_again(self) -> set[Path]:
+        for watch in [watch for watch, folder in self._folders.items() if folder == self._root]:
+            del self._folders[watch]
+        self._follow(self._root)
+        return {Path(entry.path) for entry in os.scandir(self._root)} if self._root.is_dir() else set()
+
+    def _follow(self, folder: Path) -> None:
+        try:
+            self._add(folder)
+        except PicloudError as error:  # the rest is watched on
+            _say_error(str(error))
+
+    def _add(self, folder: Path) -> None:
+        """Watch a folder and those below it; what appears meanwhile is either seen here or is an event."""
+        try:
+            self._folders[self._inotify.add_watch(folder, _CHANGES)] = folder
+            below = [Path(it.path) for it in os.scandir(folder) if it.is_dir(follow_symlinks=False)]
+        except (FileNotFoundError, NotADirectoryError):
+            return  # gone again
+        except OSError as error:
+            raise PicloudError(f"{folder} cannot be watched: {_advice(error)}") from error
+        for inner in below:
+            if not inner.name.startswith("."):
+                self._add(inner)
+
+
+class Watcher:
+    """One folder and the PiCloud that it is deployed to."""
+
+    def __init__(self, client: Client, folder: Path) -> None:
+        self._client = client
+        self._folder = folder
+        self._before: dict[Path, str] = {}
+        self._shown: set[str] = set()  # whose curl line was printed
+
+    def look(self, touched: Collection[Path] | None = None) -> None:
+        """Deploy what changed; without `touched`, everything."""
+        now = scripts_in(self._folder)
+        plan = decide(self._before, now, now.keys() if touched is None else touched)
+        self._before = now
+        for script, path in plan.gone:
+            click.echo(f"{path.name} is gone; {script} stays as it is ('picloud rm {script}' deletes it)")
+        for script, paths in plan.clashes:
+            _say_error(f"{' and '.join(path.name for path in paths)} would all be the script '{script}': rename one")
+        for script, path in plan.deploy:
+            self._deploy(script, path)
+
+    def _deploy(self, script: str, path: Path) -> None:
+        try:
+            done = upload(self._client, script, read_source(path))
+        except PicloudError as error:
+            if path.exists():  # else the next event tells
+                _say_error(str(error))
+            return
+        click.echo(f"{done.news} at {address(self._client, done.path)}")
+        if script not in self._shown:
+            self._shown.add(script)
+            click.echo(f"  {curl_line(self._client.url, done.path, wants_token(self._client, script))}")
+
+
+def main(folder: Path) -> None:
+    """Deploy the folder, say READY=1, and follow it for ever."""
+    watcher = Watcher(connect(), folder)
+    with Changes(folder) as changes:
+        watcher.look()
+        _ready()
+        while (touched := changes.wait()) is not None:
+            try:
+                watcher.look(touched)
+            except OSError as error:  # a folder that goes away under our eyes; its end is the next change
+                _say_error(str(error))
+    _say_error(f"{folder} is gone; nothing is watched until 'picloud up' is started again")
+    while True:
+        signal.pause()
+
+
+def _is_link(path: Path) -> bool:
+    """Whether it came whole, by link(2) or symlink(2)."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISLNK(status.st_mode) or status.st_nlink > 1
+
+
+def _ready() -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+
+
+def _say_error(text: str) -> None:
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(text, err=True)
+
+
+def _advice(error: OSError) -> str:
+    return f"{error.strerror}; 'sysctl fs.inotify.max_user_watches' says how many folders may be"
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]))
+    except (PicloudError, OSError) as failure:
+        _say_error(str(failure))
+        sys.exit(1)

@@ -1,0 +1,196 @@
+"""`picloud up --watch DIR`: what is saved is live, what is wrong is shown, and idle costs nothing."""
+
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.running import ROOT, Running, descendants
+
+PATIENCE_S = 30.0
+
+
+class Watching(Running):
+    """A PiCloud that watches a folder; what it says comes line by line, both streams in one."""
+
+    def __init__(self, data: Path, folder: Path) -> None:
+        super().__init__(data, {})
+        self.folder = folder
+        self._lines: queue.Queue[str] = queue.Queue()
+
+    def start(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "picloud", "up", "--watch", str(self.folder), *arguments],
+            env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )  # fmt: skip
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        self.said_at_start = self.until("Ctrl-C stops it.")
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self.process
+        self.process.send_signal(number)
+        status = self.process.wait(30)
+        self._reader.join()
+        self._output().close()
+        return status
+
+    def until(self, text: str) -> list[str]:
+        """The lines up to one with this text."""
+        lines: list[str] = []
+        while not lines or text not in lines[-1]:
+            lines.append(self._lines.get(timeout=PATIENCE_S))
+        return lines
+
+    def _read(self) -> None:
+        for line in self._output():
+            self._lines.put(line.rstrip("\n"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("scripts")
+    (root / "first.lua").write_text("return 'first 1'")
+    (root / "site" / "lib").mkdir(parents=True)
+    (root / "site" / "main.lua").write_text("return require 'lib.page'")
+    (root / "site" / "lib" / "page.lua").write_text("return 'page 1'")
+    (root / "wrong.lua").write_text("return = 1")
+    (root / ".hidden.lua").write_text("return 1")
+    (root / "notes.txt").write_text("notes")
+    return root
+
+
+@pytest.fixture(scope="module")
+def ours(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watching]:
+    picloud = Watching(tmp_path_factory.mktemp("watching"), folder)
+    picloud.start()
+    try:
+        yield picloud
+    finally:
+        family = descendants(picloud.process.pid) if picloud.process else {}
+        assert picloud.stop() == 0
+        assert not [pid for pid in family if Path(f"/proc/{pid}").exists()]
+
+
+def body(ours: Watching, name: str) -> bytes:
+    return ours.call("GET", f"/fn/{name}").body
+
+
+def test_all_that_is_there_is_live_at_the_start(ours: Watching) -> None:
+    assert f"first version 1 is live at {ours.url}/fn/first" in ours.said_at_start
+    assert f"  curl {ours.url}/fn/first" in ours.said_at_start
+    assert (body(ours, "first"), body(ours, "site")) == (b"first 1", b"page 1")
+    assert "error: main.lua:1: unexpected symbol near '='" in ours.said_at_start
+    assert not [line for line in ours.said_at_start if "hidden" in line or "notes" in line]
+
+
+def test_a_save_is_one_deploy_and_the_curl_line_comes_once(ours: Watching) -> None:
+    file = ours.folder / "first.lua"
+    file.rename(file.with_suffix(".lua~"))  # as vim does
+    file.write_text("return 'first 2'")
+    file.with_suffix(".lua~").unlink()
+    assert ours.until("first") == [f"first version 2 is live at {ours.url}/fn/first"]
+    assert body(ours, "first") == b"first 2"
+    (ours.folder / "tmp").write_text("return 'first 3'")  # as others do
+    (ours.folder / "tmp").rename(file)
+    assert ours.until("first") == [f"first version 3 is live at {ours.url}/fn/first"]
+
+
+def test_a_syntax_error_shows_the_line_and_the_version_before_stays(ours: Watching) -> None:
+    file = ours.folder / "broken.lua"
+    file.write_text("return 'whole'")
+    ours.until("curl")
+    file.write_text("local a\nreturn { 1,, 2 }")
+    assert ours.until("^") == [
+        "error: main.lua:2: unexpected symbol near ','",
+        f"  --> {file}:2:12",
+        "  2 | return { 1,, 2 }",
+        "    |            ^",
+    ]
+    assert body(ours, "broken") == b"whole"
+    file.write_text("return 'whole'")
+    assert ours.until("broken") == [f"broken is unchanged: version 1 is live at {ours.url}/fn/broken"]
+
+
+def test_a_file_deep_in_a_bundle_deploys_the_bundle(ours: Watching) -> None:
+    (ours.folder / "site" / "lib" / "page.lua").write_text("return 'page 2'")
+    assert ours.until("site") == [f"site version 2 is live at {ours.url}/fn/site"]
+    assert body(ours, "site") == b"page 2"
+
+
+def test_a_new_folder_becomes_a_bundle_with_its_main_lua_and_is_followed(ours: Watching) -> None:
+    new = ours.folder / "new"
+    (new / "deep").mkdir(parents=True)
+    (new / "deep" / "a.lua").write_text("return 'a'")
+    (new / "main.lua").write_text("return require 'deep.a'")
+    ours.until("new version 1 is live")
+    ours.until("curl")
+    (new / "deep" / "a.lua").write_text("return 'b'")
+    ours.until("new version 2 is live")
+    assert body(ours, "new") == b"b"
+
+
+def test_a_link_in_a_bundle_is_refused_by_name(ours: Watching) -> None:
+    link = ours.folder / "site" / "passwd"
+    link.symlink_to("/etc/passwd")
+    (ours.folder / "site" / "lib" / "page.lua").write_text("return 'page 3'")
+    assert f"error: {link} is a symbolic link" in ours.until("symbolic")[-1]
+    link.unlink()
+    ours.until("site version 3 is live")
+
+
+def test_a_removed_file_is_said_and_its_script_stays(ours: Watching) -> None:
+    (ours.folder / "leaving.lua").write_text("return 'here'")
+    ours.until("curl")
+    (ours.folder / "leaving.lua").unlink()
+    assert ours.until("leaving") == ["leaving.lua is gone; leaving stays as it is ('picloud rm leaving' deletes it)"]
+    assert body(ours, "leaving") == b"here"
+
+
+def test_two_that_would_be_one_script_are_said(ours: Watching) -> None:
+    (ours.folder / "First.lua").write_text("return 'other'")
+    assert ours.until("First") == ["error: First.lua and first.lua would all be the script 'first': rename one"]
+    (ours.folder / "First.lua").unlink()
+    ours.until("first is unchanged")
+
+
+def test_at_rest_the_watcher_does_not_wake_up(ours: Watching) -> None:
+    (watcher,) = [pid for pid, words in ours.processes().items() if "picloud.cli.watch" in words]
+    status = Path(f"/proc/{watcher}/status")
+    (ours.folder / "quiet.lua").write_text("return 1")
+    ours.until("curl")
+    while "State:\tS" not in (before := status.read_text()):
+        pass
+    threading.Event().wait(1.0)
+    assert [line for line in status.read_text().splitlines() if "ctxt" in line] == [
+        line for line in before.splitlines() if "ctxt" in line
+    ]
+
+
+def test_a_folder_that_is_none_is_said_before_anything_starts(fresh_data: Path, tmp_path: Path) -> None:
+    picloud = Running(fresh_data, {})
+    done = picloud.cli("up", "--watch", str(tmp_path / "nothing"))
+    assert (done.returncode, b"nothing' does not exist" in done.stderr) == (2, True)
+    assert not fresh_data.exists()
+    done = picloud.cli("up", "--watch", str(ROOT / "setup.cfg"))
+    assert (done.returncode, b"is a file" in done.stderr) == (2, True)
+
+
+def test_a_watched_folder_that_goes_away_ends_nothing(fresh_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "scripts"
+    folder.mkdir()
+    (folder / "a.lua").write_text("return 'a'")
+    ours = Watching(fresh_data, folder)
+    ours.start()
+    try:
+        (folder / "a.lua").unlink()
+        folder.rmdir()
+        ours.until("scripts is gone; nothing is watched")
+        assert body(ours, "a") == b"a"
+    finally:
+        assert ours.stop(signal.SIGINT) == 0

@@ -1,0 +1,65 @@
+"""docs/cli.md has every command with every option, says of each what `--help` says, and has no other."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from picloud.cli import picloud
+
+DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+SECTIONS = dict(re.findall(r"^### `(picloud [^`]+)`\n(.*?)(?=^##|\Z)", DOCS, re.MULTILINE | re.DOTALL))
+
+
+def commands(command: click.Command, words: str) -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something → its words."""
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from commands(inner, f"{words} {name}")
+    else:
+        yield words, command
+
+
+COMMANDS = {
+    " ".join(
+        [words, *(it.make_metavar(click.Context(command)) for it in command.params if isinstance(it, click.Argument))]
+    ): command
+    for words, command in commands(picloud, "picloud")
+}
+
+
+def row(option: click.Option) -> str:
+    """The line of docs/cli.md for one option."""
+    names = ", ".join(f"`{name}`" for name in option.opts)
+    value = "" if option.is_flag else f" `{option.make_metavar(click.Context(picloud))}`"
+    default = f" Default: `{option.default}`." if option.show_default else ""
+    return f"| {names}{value} | {option.help}{default} |"
+
+
+def test_the_page_has_every_command_and_no_other() -> None:
+    assert sorted(SECTIONS) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("usage", sorted(COMMANDS))
+def test_a_command_has_every_option_and_no_other(usage: str) -> None:
+    options = [it for it in COMMANDS[usage].params if isinstance(it, click.Option)]
+    assert all(option.help for option in options)
+    rows = [line for line in SECTIONS[usage].splitlines() if line.startswith("| `")]
+    assert rows == [row(option) for option in options]
+
+
+@pytest.mark.parametrize("usage", sorted(COMMANDS))
+def test_a_command_is_explained_where_it_is_used(usage: str) -> None:
+    text = COMMANDS[usage].help
+    assert text
+    assert text.splitlines()[0].endswith((".", ":"))
+
+
+@pytest.mark.parametrize(
+    "usage", sorted(name for name, it in COMMANDS.items() if "as_json" not in {p.name for p in it.params})
+)
+def test_every_listing_has_json(usage: str) -> None:
+    assert usage.split()[-1] != "ls"
+    assert usage.split()[1] not in ("ls", "versions", "show", "logs", "invocations")

@@ -1,0 +1,60 @@
+"""What reaches a terminal, and what does not."""
+
+import contextlib
+import os
+import pty
+import select
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from picloud.cli.output import harmless, patiently, show_fields, show_rows
+
+PATIENCE_S = 20.0
+
+
+@contextlib.contextmanager
+def standard_error_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """What reads what is written there."""
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "w") as file:
+        monkeypatch.setattr(sys, "stderr", file)
+        monkeypatch.setenv("TERM", "xterm")
+        yield master
+    os.close(master)
+
+
+def test_what_takes_long_is_said_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    with standard_error_on_a_terminal(monkeypatch) as terminal, patiently("uploading hello"):
+        assert select.select([terminal], [], [], PATIENCE_S)[0]
+        said = b""
+        while b"uploading hello" not in said:
+            said += os.read(terminal, 4096)
+
+
+def test_what_is_quick_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with standard_error_on_a_terminal(monkeypatch) as terminal:
+        with patiently("uploading hello"):
+            pass
+        assert not select.select([terminal], [], [], 0)[0]
+
+
+def test_nothing_is_said_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    with patiently("uploading hello"):
+        select.select([], [], [], 0.6)  # longer than its patience
+    assert capfd.readouterr() == ("", "")
+
+
+def test_control_characters_are_spelled_out() -> None:
+    assert harmless("a\x1b[31m\r\nb\tc") == "a\\x1b[31m\\r\n    b\tc"
+
+
+def test_a_row_stays_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    show_rows([{"a": "x\ty\nz", "b": None, "c": ["p", "q"], "d": 1.25}], "abcd", as_json=False)
+    assert capsys.readouterr().out == "x y z\t\tp, q\t1.2\n"
+
+
+def test_fields_are_shown_by_their_whole_name(capsys: pytest.CaptureFixture[str]) -> None:
+    show_fields({"limits": {"wall_ms": 1}, "cors": {"origins": ["*"]}, "access": "public", "env": {}})
+    assert capsys.readouterr().out == 'limits.wall_ms: 1\ncors.origins: ["*"]\naccess: public\n'
