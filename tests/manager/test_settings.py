@@ -48,12 +48,12 @@ def test_a_change_names_what_changes_and_null_is_back_to_the_default(
     assert patched(stored, patch) == merged
 
 
-flags = st.fixed_dictionaries(
+patches = st.fixed_dictionaries(
     {},
     optional={
         "expose_errors": st.none() | st.booleans(),
         "access": st.none() | st.sampled_from(["public", "token"]),
-        "env": st.none() | st.dictionaries(st.sampled_from("ABC"), st.none() | st.text(max_size=3), max_size=3),
+        "env": st.none() | st.dictionaries(st.sampled_from("ABC"), st.none() | st.text("xyz=", max_size=3), max_size=3),
         "limits": st.none()
         | st.fixed_dictionaries({}, optional={"wall_ms": st.none() | st.integers(1, 9), "cpu_ms": st.integers(1, 9)}),
     },
@@ -73,12 +73,10 @@ def rfc_7396(target: Any, patch: Any) -> Any:
     return target
 
 
-@given(st.lists(flags.map(lambda patch: {k: v for k, v in patch.items() if "\0" not in str(v)}), max_size=4))
-def test_changes_merge_as_rfc_7396_says(patches: list[dict[str, Any]]) -> None:
+@given(st.lists(patches, max_size=4))
+def test_changes_merge_as_rfc_7396_says(changes: list[dict[str, Any]]) -> None:
     stored: dict[str, Any] = {}
-    for patch in patches:
-        if "\\x00" in repr(patch):
-            continue
+    for patch in changes:
         expected = rfc_7396(stored, patch)
         stored = patched(stored, patch)
         assert stored == expected
