@@ -119,12 +119,13 @@ def database_away(ours: Running) -> Iterator[None]:
         yield
     finally:
         os.kill(postmaster, signal.SIGCONT)
-    eventually(lambda: ours.call("GET", "/readyz").status, lambda status: status == 200, within_s=30)
+        eventually(lambda: ours.call("GET", "/readyz").status, lambda status: status == 200, within_s=30)
 
 
 def test_while_the_database_is_away_known_tokens_work_and_others_are_not_called_wrong(sturdy: Running) -> None:
-    for _ in range(20):  # known to every worker
+    for _ in range(20):  # known to every worker, as are the routes, which could claim `/`
         assert sturdy.api("POST", "scripts/hello/invoke", b"").status == 200
+        assert sturdy.call("GET", "/").status == 200
     unknown = {"authorization": f"Bearer {new_secret()}"}
     form = {"content-type": "application/x-www-form-urlencoded"}
     with database_away(sturdy):
