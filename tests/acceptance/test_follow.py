@@ -76,7 +76,7 @@ def test_only_what_is_wanted_comes(ours: Running) -> None:
 
 def test_it_begins_with_the_newest_lines_if_asked_to(ours: Running) -> None:
     say_and_wait(ours, "before 1", "before 2", "before 3")
-    with following(ours, "&script=echo&limit=2") as follower, following(ours, "&script=echo") as bare:
+    with following(ours, "&script=echo&limit=2") as follower, following(ours, "&script=echo&limit=0") as bare:
         say(ours, "after")
         assert follower.messages(3) == ["before 2", "before 3", "after"]
         assert bare.messages(1) == ["after"]
@@ -118,6 +118,7 @@ def test_every_follower_of_every_worker_gets_every_line_in_the_same_order(ours: 
     [
         ("&after=1", "", "after"),
         ("&limit=501", "", "limit"),
+        ("&limit=-1", "", "limit"),
         ("&level=loud", "", "level"),
         ("&since=x", "", "since"),
         ("", "x", "Last-Event-ID"),
@@ -133,8 +134,8 @@ def test_what_cannot_be_followed_is_refused_by_its_name(ours: Running, query: st
 
 @pytest.mark.parametrize(
     "path",
-    ["logs?limit=0", "logs?until=15m", "logs?since=2026-01-31", "invocations?since=1", "invocations?outcome=bad",
-     "invocations?trigger=x", "logs?level=LOUD", "logs?invocation=x"],
+    ["logs?limit=0", "logs?limit=-1", "logs?until=15m", "logs?since=2026-01-31", "logs?since=", "logs?level=LOUD",
+     "logs?invocation=x", "invocations?since=1", "invocations?outcome=bad", "invocations?trigger=x"],
 )  # fmt: skip
 def test_a_filter_that_is_none_is_refused_by_its_name(ours: Running, path: str) -> None:
     answer = ours.api("GET", path)

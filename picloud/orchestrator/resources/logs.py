@@ -22,11 +22,11 @@ _CURSOR_MAX = 2**63 - 1
 _PAGE = 50
 _EVENT_ID = "[0-9]{1,18}"
 
-# Of 0 lines a list cannot be, but a follower may begin with none.
+# A follower may also say that it begins with none: `_check_limit` tells the two apart.
 Limit = Annotated[
     int,
     msgspec.Meta(
-        ge=0, le=PAGE_MAX, extra_json_schema={"minimum": 1},
+        le=PAGE_MAX, extra_json_schema={"minimum": 1},
         description=f"how many items at most, {_PAGE} unless given; with follow, how many of the newest to begin with",
     ),
 ]  # fmt: skip
@@ -91,14 +91,13 @@ class LogsResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response, query: LogsQuery) -> None:
         """List log lines, newest first; with `?follow=true` send those that come, as server-sent events."""
         req.context.principal.require(Scope.READ, query.script)
+        _check_limit(query)
         wanted = _filter(query, req.context.principal.scripts)
         resume = _last_event_id(req)
         if query.follow:
             self._follow(req, resp, query, wanted, resume)
             return
         limit = _PAGE if query.limit is None else query.limit
-        if limit == 0:
-            raise _wrong("limit", "must be 1 or more")
         send_page(resp, self._lines.page(wanted, limit, query.after or 0), limit, line_shape, lambda line: line.id)
 
     def _follow(
@@ -127,6 +126,12 @@ def line_shape(line: StoredLine) -> LineShape:
 def encode(line: StoredLine) -> bytes:
     """As JSON, on one line: a line break in the fields, which a sandbox wrote, is white space."""
     return msgspec.json.encode(line_shape(line)).replace(b"\n", b" ").replace(b"\r", b" ")
+
+
+def _check_limit(query: LogsQuery) -> None:
+    least = 0 if query.follow else 1
+    if query.limit is not None and query.limit < least:
+        raise _wrong("limit", f"must be {least} or more")
 
 
 def _filter(query: LogsQuery, scripts: frozenset[str] | None) -> LineFilter:

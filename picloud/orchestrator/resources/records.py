@@ -44,7 +44,10 @@ class InvocationsResource:
 
     @endpoint(Scope.READ, query=InvocationsQuery, answers={200: Page[Invocation]}, by_script=True)
     def on_get(self, req: falcon.Request, resp: falcon.Response, query: InvocationsQuery) -> None:
-        """List invocations, newest first. `since`: started then or later, `until`: started before."""
+        """List invocations, newest first.
+
+        `since`: started then or later; `until`: started before.
+        """
         req.context.principal.require(Scope.READ, query.script)
         wanted = InvocationFilter(
             script=query.script or "",
