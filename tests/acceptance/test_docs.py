@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -89,10 +90,16 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def words_of_make_run() -> list[str]:
+    """What `make run` says behind `picloud up`."""
+    (line,) = re.findall(r"^\t@exec .*/picloud up (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    return shlex.split(line)
+
+
 @pytest.mark.parametrize("document", [path for path in DOCUMENTS if blocks(path, "sh")], ids=lambda path: path.name)
 def test_commands_do_what_the_document_says(document: Path, tmp_path: Path) -> None:
     typed = [command for block in blocks(document, "sh") for command in commands(block)]
-    with running(tmp_path / "data") as picloud:
+    with running(tmp_path / "data", *words_of_make_run()) as picloud:
         outputs = Reader(picloud, tmp_path / "reader").type(typed)
     for command, output in zip(typed, outputs, strict=True):
         for text in command.expected:
