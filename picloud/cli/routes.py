@@ -86,12 +86,7 @@ def ensure_route(client: Client, wanted: RouteWanted, script: str) -> None:
 
 def routes_of(client: Client, script: str) -> list[dict[str, Any]]:
     """The routes to a script; none for a token that may not read."""
-    try:
-        return list(client.items(f"{_ROUTES}?script={quote(script)}"))
-    except ApiError as error:
-        if error.name == "forbidden":
-            return []
-        raise
+    return client.visible_items(f"{_ROUTES}?script={quote(script)}")
 
 
 def words(route: dict[str, Any]) -> str:

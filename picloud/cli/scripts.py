@@ -62,7 +62,7 @@ def show(name: str, as_json: bool) -> None:
     client = connect()
     script = client.call("GET", script_path(name))
     script["routes"] = routes_of(client, name)
-    script["invocations"] = list(client.items(f"{API}/invocations?script={quote(name)}", 5))
+    script["invocations"] = client.visible_items(f"{API}/invocations?script={quote(name)}", 5)
     if as_json:
         show_json(script)
         return
