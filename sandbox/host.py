@@ -29,6 +29,7 @@ class Host:
 
     def __init__(self, lua: Any, emit_log: Callable[[bytes, bytes, bytes], None]) -> None:
         self.memory_bytes = 0  # 0 is no limit
+        self._lua = lua
         self._set_max_memory = lua.set_max_memory
         self._seed_bytes, self._blocks_taken = b"", 0
         self._broken: BaseException | None = None
@@ -86,21 +87,31 @@ class Host:
     # Answers of bytes: lupa pushes them outside of any protected call, where the limit would abort the process.
     # So the limit is lifted first, and Lua asks for it again (`ask` in prelude/host.lua).
 
-    def _random_bytes(self, count: int) -> bytes:
+    def _with_room(self, answer: bytes) -> bytes:
+        """Lift the limit for an answer that fits under it; MemoryError for one that does not, garbage not counted."""
+        if self.memory_bytes and not self._fits(answer):
+            self._lua.gccollect()
+            if not self._fits(answer):
+                raise MemoryError
         self._lift()
-        return self._take(count)
+        return answer
+
+    def _fits(self, answer: bytes) -> bool:
+        used: int = self._lua.get_memory_used(total=True)
+        return used + len(answer) <= self.memory_bytes
+
+    def _random_bytes(self, count: int) -> bytes:
+        return self._with_room(self._take(count))
 
     def _sha256(self, text: bytes) -> bytes:
-        self._lift()
-        return bytes(sha256(text).digest())
+        return self._with_room(sha256(text).digest())
 
     def _hmac_sha256(self, key: bytes, text: bytes) -> bytes:
-        self._lift()
         if len(key) > _BLOCK_BYTES:
             key = sha256(key).digest()
         key = key.ljust(_BLOCK_BYTES, b"\0")
         inner = sha256(key.translate(_INNER) + text).digest()
-        return bytes(sha256(key.translate(_OUTER) + inner).digest())
+        return self._with_room(sha256(key.translate(_OUTER) + inner).digest())
 
 
 _INNER = bytes(value ^ 0x36 for value in range(256))

@@ -4,7 +4,7 @@ local modules = ...
 local raw = modules.raw_host
 modules.raw_host = nil
 
-local error, pcall = error, pcall
+local error, pcall, type = error, pcall, type
 
 local OUT_OF_MEMORY = "not enough memory" -- Lua's own words: a script that catches either kind sees the same
 
@@ -14,8 +14,11 @@ local function call(operation, ...)
   if returned and done then
     return value
   end
-  if returned and done == nil or not returned and done == OUT_OF_MEMORY then
+  if returned and done == nil then
     error(OUT_OF_MEMORY, 0)
+  end
+  if type(done) == "string" then
+    error(done, 0) -- Lua's own words, where its stack is full
   end
   -- `done` may be a Python exception: it must not go up
   error("the sandbox could not do this: " .. operation, 0)

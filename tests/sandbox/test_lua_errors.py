@@ -188,6 +188,43 @@ def test_at_every_limit_a_run_ends_in_an_answer_or_a_lack_of_memory() -> None:
     assert {MEMORY_LIMIT, RESPONSE} == set(kinds)
 
 
+def test_answers_of_the_host_count_against_the_limit() -> None:
+    script = """
+    local held, count = {}, 0
+    for i = 1, 1000 do held[i] = false end
+    for i = 1, 1000 do
+      local done, bytes = pcall(crypto.random_bytes, 65536)
+      if done then
+        count = count + 1
+        held[count] = bytes
+      end
+    end
+    held = nil
+    return tostring(count)
+    """
+    held = int(body(script, limits=LuaLimits(memory_bytes=4 << 20))) * 65536
+    assert 3 << 20 < held < 4 << 20
+
+
+def test_garbage_does_not_count_against_what_the_host_may_answer() -> None:
+    script = "local n = 0 for i = 1, 200 do n = n + #crypto.random_bytes(65536) end return tostring(n)"
+    assert body(script, limits=LuaLimits(memory_bytes=2 << 20)) == b"%d" % (200 * 65536)
+
+
+def test_a_host_call_for_which_there_is_no_stack_says_so() -> None:
+    script = """
+    local refused
+    local function nested()
+      local done, reason = pcall(crypto.uuid4)
+      refused = refused or not done and reason
+      return pcall(nested)
+    end
+    nested()
+    return refused
+    """
+    assert b"stack overflow" in body(script)
+
+
 def test_a_body_over_a_quarter_of_the_memory_is_refused() -> None:
     result = failure("return 1", request=LuaRequest(body=b"x" * 300), limits=LuaLimits(memory_bytes=1000))
     wanted = b"the request body has 300 bytes, over a quarter of the memory limit of 1000"
