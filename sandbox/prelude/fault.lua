@@ -116,7 +116,10 @@ local guarded_format, guarded_masked = guard("format", format), guard("format", 
 -- `string.format` with masked addresses.
 local function format_text(...)
   local template = ...
-  local plain = type(template) ~= "string" or not find(template, "p", 1, true)
+  if type(template) ~= "string" then
+    return guarded_format(...)
+  end
+  local plain = not find(template, "p", 1, true)
   for at = 2, plain and select("#", ...) or 0 do
     if ADDRESSED[type((select(at, ...)))] then
       plain = false

@@ -100,9 +100,9 @@ end
 
 -- print(…): log.info of the arguments, with tabs between
 local function print(...)
-  local words = {}
+  local words = { ... } -- `select` in a loop would be quadratic
   for at = 1, select("#", ...) do
-    words[at] = text_of((select(at, ...)))
+    words[at] = text_of(words[at])
   end
   write("info", concat(words, "\t"))
 end

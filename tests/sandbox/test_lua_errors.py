@@ -28,6 +28,11 @@ from tests.sandbox.lua_support import LuaLimits, LuaRequest, body, failure, run
             "main.lua:1: bad argument #2 to 'format' (number expected, got string)",
             1,
         ),
+        (
+            "local x = string.format(true, {})",
+            "main.lua:1: bad argument #1 to 'format' (string expected, got boolean)",
+            1,
+        ),
         ("local x = os.date('%Ez')", "main.lua:1: bad argument #1 to 'date' (invalid conversion specifier '%Ez')", 1),
         ("kv.set('a', 1)", "main.lua:1: kv is not available in this version of PiCloud", 1),
         ("\ninvoke('x')", "main.lua:2: invoke is not available in this version of PiCloud", 2),
