@@ -15,10 +15,10 @@ debian = @for package in $(1); do \
 	[ -z "$$missing" ] || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint pytest bench clean packages test-packages bench-packages
+.PHONY: help run test lint pytest test-escapes bench clean packages test-packages bench-packages
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 run: $(VENV)/ready ## install what is missing, start PiCloud here and call a first script; Ctrl-C stops it
 	@exec $(VENV)/bin/picloud up --example config/examples/hello.lua
@@ -32,6 +32,9 @@ lint: $(VENV)/ready-to-test ## ruff and mypy
 
 pytest: $(VENV)/ready-to-test ## the tests alone; PYTEST_ARGS='-k router -x' narrows them
 	$(VENV)/bin/pytest $(PYTEST_ARGS)
+
+test-escapes: $(VENV)/ready-to-test ## one line for each hostile script: what it must end as, and how it ended; ESCAPES=DIR for others
+	@$(VENV)/bin/python -m tests.escapes $(if $(ESCAPES),"$(ESCAPES)")
 
 bench: $(VENV)/ready-to-test | bench-packages ## measure side by side with plain CGI; QUICK=1 for a short run
 	$(VENV)/bin/python -m tests.bench

@@ -1,0 +1,3 @@
+-- expect: cpu-limit
+-- limits: cpu_ms=100
+return ("("):rep(400000):find("%b()")

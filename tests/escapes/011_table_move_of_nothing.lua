@@ -1,0 +1,3 @@
+-- expect: cpu-limit
+-- limits: cpu_ms=100
+return table.move({}, 1, 1 << 61, 2)

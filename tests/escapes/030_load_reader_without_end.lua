@@ -1,0 +1,3 @@
+-- expect: cpu-limit
+-- limits: cpu_ms=100
+return load(function() return " " end)

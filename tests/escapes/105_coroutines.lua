@@ -1,0 +1,7 @@
+-- expect: memory-limit
+-- limits: memory_bytes=8388608
+local t = {}
+for i = 1, 1e9 do
+  t[i] = coroutine.create(function() coroutine.yield() end)
+  coroutine.resume(t[i])
+end

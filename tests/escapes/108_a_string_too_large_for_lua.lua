@@ -1,0 +1,2 @@
+-- expect: script-error detail~"resulting string too large"
+return ("xx"):rep(math.maxinteger)

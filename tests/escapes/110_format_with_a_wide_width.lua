@@ -1,0 +1,2 @@
+-- expect: script-error detail~"invalid conversion"
+return string.format("%1000000000d", 1)

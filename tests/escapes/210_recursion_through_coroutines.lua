@@ -1,0 +1,3 @@
+-- expect: script-error detail~"C stack overflow"
+local function deep() return coroutine.wrap(deep)() end
+return deep()

@@ -1,0 +1,3 @@
+-- expect: script-error detail~"stack overflow"
+local t = setmetatable({}, { __tostring = function(t) return "x" .. tostring(t) end })
+return tostring(t)

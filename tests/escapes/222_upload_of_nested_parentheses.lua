@@ -1,0 +1,3 @@
+-- expect: syntax-error detail~"overflow"
+-- upload: repeat 100000
+a(

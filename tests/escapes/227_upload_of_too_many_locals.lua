@@ -1,0 +1,3 @@
+-- expect: syntax-error detail~"too many local variables"
+-- upload: repeat 10000
+local a 

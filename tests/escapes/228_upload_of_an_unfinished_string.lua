@@ -1,0 +1,3 @@
+-- expect: syntax-error detail~"unfinished"
+-- upload: repeat 100000
+[=[

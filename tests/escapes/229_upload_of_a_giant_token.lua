@@ -1,0 +1,3 @@
+-- expect: syntax-error
+-- upload: repeat 900000
+x

@@ -1,0 +1,3 @@
+-- expect: syntax-error detail~"too many labels/gotos"
+-- upload: repeat 60000
+goto a 

@@ -1,0 +1,2 @@
+-- expect: script-error detail~"nested deeper than 128"
+return json.decode(("["):rep(1000000))

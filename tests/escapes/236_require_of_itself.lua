@@ -1,0 +1,2 @@
+-- expect: script-error detail~"requires itself"
+return require "main"

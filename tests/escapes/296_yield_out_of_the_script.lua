@@ -1,0 +1,2 @@
+-- expect: script-error detail~"outside a coroutine"
+coroutine.yield("to whom?")

@@ -1,0 +1,5 @@
+-- expect: memory-limit
+-- limits: memory_bytes=16777216
+local t = {}
+for _ = 1, 60 do t = { a = t, b = t } end
+log.info(t, t)

@@ -1,0 +1,2 @@
+-- expect: bad-response detail~"infinity cannot be JSON"
+return { body = -math.huge }

@@ -1,0 +1,2 @@
+-- expect: bad-response
+return 0 / 0

@@ -1,0 +1,2 @@
+-- expect: bad-response detail~"$.f: a function cannot be JSON"
+return { f = function() end }

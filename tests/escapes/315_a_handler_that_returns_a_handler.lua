@@ -1,0 +1,2 @@
+-- expect: bad-response detail~"a function cannot be a response"
+return function() return function() return "deeper" end end

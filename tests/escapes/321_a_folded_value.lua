@@ -1,0 +1,2 @@
+-- expect: bad-response detail~"control character"
+return { headers = { ["x-a"] = "b\r\n c" } }

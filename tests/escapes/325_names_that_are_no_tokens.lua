@@ -1,0 +1,2 @@
+-- expect: bad-response detail~"is no name of a header"
+return { headers = { ["content-length "] = "0" } }

@@ -1,0 +1,2 @@
+-- expect: bad-response detail~"the server's to set"
+return { headers = { CONNECTION = "upgrade" } }

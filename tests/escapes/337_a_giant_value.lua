@@ -1,0 +1,2 @@
+-- expect: bad-response detail~"bytes"
+return { headers = { ["x-a"] = ("b"):rep(40000) } }

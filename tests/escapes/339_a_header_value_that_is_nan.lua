@@ -1,0 +1,2 @@
+-- expect: bad-response detail~"header 'x-a' is"
+return { headers = { ["x-a"] = 0 / 0 } }

@@ -1,0 +1,2 @@
+-- expect: bad-response detail~"headers must be a table"
+return { headers = "x-a: b" }

@@ -1,0 +1,2 @@
+-- expect: 200 body=""
+return { status = 200 }

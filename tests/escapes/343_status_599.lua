@@ -1,0 +1,2 @@
+-- expect: 599 body="edge"
+return { status = 599, body = "edge" }

@@ -1,0 +1,2 @@
+-- expect: 201
+return { status = 201.0 }

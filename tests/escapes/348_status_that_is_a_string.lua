@@ -1,0 +1,2 @@
+-- expect: bad-response detail~"status must be an integer, not a string"
+return { status = "200" }

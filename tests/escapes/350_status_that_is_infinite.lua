@@ -1,0 +1,2 @@
+-- expect: bad-response detail~"status must be an integer"
+return { status = math.huge }

@@ -1,0 +1,3 @@
+-- expect: bad-response detail~"1001 bytes, over the limit of 1000"
+-- limits: response_bytes=1000
+error{ status = 500, body = ("x"):rep(1001) }

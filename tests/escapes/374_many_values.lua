@@ -1,0 +1,2 @@
+-- expect: 200 body="first"
+return "first", print, {}, coroutine.create(print)

@@ -1,0 +1,2 @@
+-- expect: ok
+return { headers = { ["Content-Type"] = "text/plain", ["content-type"] = "text/html" }, body = "which?" }

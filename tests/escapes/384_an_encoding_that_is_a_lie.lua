@@ -1,0 +1,2 @@
+-- expect: 200 body="not gzip"
+return { headers = { ["content-encoding"] = "gzip" }, body = "not gzip" }

@@ -1,0 +1,3 @@
+-- expect: syntax-error
+-- upload: hex
+efbbbf1b4c756154

@@ -1,0 +1,3 @@
+-- expect: syntax-error
+-- upload: hex
+00000000

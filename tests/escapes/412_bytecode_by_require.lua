@@ -1,0 +1,2 @@
+-- expect: script-error detail~"not found"
+return require "\27Lua"

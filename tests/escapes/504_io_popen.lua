@@ -1,0 +1,2 @@
+-- expect: script-error detail~"attempt to index a nil value (global 'io')"
+return io.popen("id"):read("a")

@@ -1,0 +1,2 @@
+-- expect: script-error detail~"attempt to call a nil value (field 'getenv')"
+return os.getenv("PICLOUD_DATABASE_URL")

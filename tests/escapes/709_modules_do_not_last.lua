@@ -1,0 +1,5 @@
+-- expect: 200 body="nil"
+-- again: same
+local before = tostring(rawget(json.null, "seen")) 
+rawset(json.null, "seen", true)
+return before

@@ -1,0 +1,3 @@
+-- expect: script-error
+-- again: same
+error(("long "):rep(1000000))

@@ -1,0 +1,2 @@
+-- expect: script-error detail="(error object is a function value)"
+error(print, 2)

@@ -1,0 +1,218 @@
+"""One case through a running PiCloud: upload it, call it, judge how it ended, and see that the server is unharmed.
+
+Owns: what "contained" means. Knows nothing of how a script's head is written (`case` does).
+A script is contained when it ended as its head says, within its wall clock plus GRACE_MS by the record's own clock,
+when the next request is right on every worker, and when the forker and the workers are still the same processes.
+"""
+
+import json
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from picloud.model import Limits
+from picloud.settings import load
+from tests.escapes.case import Case, Check, Expectation
+from tests.running import Answer, Running, eventually
+
+GRACE_MS = 250
+SCRIPT, SENTINEL = "escape", "sentinel"
+_CONNECTIONS_MAX = 200
+_SENTINEL_SOURCE = """
+return function(request)
+  local names = {}
+  for _, place in ipairs{ _G, string, table, math, json, coroutine, getmetatable(request) or {} } do
+    for name in pairs(place) do names[#names + 1] = tostring(name) end
+  end
+  table.sort(names)
+  local round = json.decode(json.encode{ list = { 1, 2.5, "x" }, text = ("%5.1f|%q"):format(1 / 3, "\\n") })
+  return { headers = { ["x-count"] = tostring(#names) }, body = { names = names, round = round, n = request.query.n } }
+end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a case ended."""
+
+    outcome: str  # a problem's name, or the status of an answer
+    run_ms: float | None  # by the invocation's own clock; None where nothing ran
+    faults: tuple[str, ...]  # what is not as it should be: none, and the script was contained
+
+    @property
+    def contained(self) -> bool:
+        return not self.faults
+
+
+class Bench:
+    """A PiCloud on which scripts are tried, and what it looked like before the first."""
+
+    def __init__(self, picloud: Running) -> None:
+        self.picloud = picloud
+        self.install_sentinel()
+        self._processes = eventually(self._lasting, lambda found: len(found[1]) == load(picloud.environment).workers)
+        self._lines = one_to_each_worker(picloud)
+        self._asked = 0
+        self._healthy = self._ask(self._lines[0])
+
+    def install_sentinel(self) -> None:
+        """Upload the script whose answer tells whether a worker and its sandboxes are as they were."""
+        self.picloud.deploy(SENTINEL, _SENTINEL_SOURCE)
+
+    def close(self) -> None:
+        """Hang up on the workers."""
+        for line in self._lines:
+            line.close()
+
+    def try_out(self, case: Case) -> Verdict:
+        """Run one case to its verdict."""
+        answer = self._upload(case)
+        if answer is not None:
+            return Verdict(answer.problem, None, (*self._mismatches(case, answer), *self._harm()))
+        answer = self._call(case)
+        faults = [*self._mismatches(case, answer), *_overruns(case, answer), *self._repeated(case, answer)]
+        return Verdict(_outcome(answer), _timing(answer).get("run"), (*faults, *self._harm()))
+
+    def _upload(self, case: Case) -> Answer | None:
+        """The refusal, if there is one."""
+        answer = self.picloud.api("PUT", f"scripts/{SCRIPT}", case.source, "text/x-lua")
+        if answer.status not in (200, 201):
+            return answer
+        self.picloud.set(SCRIPT, {"limits": case.limits})
+        return None
+
+    def _call(self, case: Case) -> Answer:
+        sent = case.sent
+        return self.picloud.call(sent.method, f"/fn/{SCRIPT}{sent.target}", sent.body, sent.headers)
+
+    def _mismatches(self, case: Case, answer: Answer) -> list[str]:
+        """Nothing if one of the expected ends is what happened; else what the first of them misses."""
+        misses = [self._misses(expected, answer) for expected in case.expected]
+        return [] if [] in misses else misses[0]
+
+    def _misses(self, expected: Expectation, answer: Answer) -> list[str]:
+        outcome = _outcome(answer)
+        if expected.outcome != outcome and not (expected.outcome == "ok" and outcome.isdigit()):
+            return [f"ended as {outcome}: {answer.body[:300]!r}"]
+        return [fault for check in expected.checks if (fault := self._miss(check, answer))]
+
+    def _miss(self, check: Check, answer: Answer) -> str:
+        found = self._texts(check.of, answer)
+        if any(check.text == text if check.whole else check.text in text for text in found):
+            return ""
+        return f"{check.of} is {[text[:300] for text in found]}"
+
+    def _texts(self, of: str, answer: Answer) -> list[str]:
+        if of == "body":
+            return [answer.body.decode("latin-1")]
+        if of == "detail":
+            document = answer.json
+            errors = [error["message"] for error in document.get("errors", ())]
+            return [document["detail"], *errors]
+        if of == "log":
+            record = self.picloud.record_of(answer)
+            items = self.picloud.api("GET", f"logs?invocation={record['id']}&limit=200").json["items"]
+            return [item["message"] for item in items]
+        return [value for name, value in answer.headers if name == of.removeprefix("header.")]
+
+    def _repeated(self, case: Case, first: Answer) -> list[str]:
+        if not case.again:
+            return []
+        same = self._call(case).body == first.body
+        return (
+            [] if same == (case.again == "same") else [f"asked again it answers {'the same' if same else 'otherwise'}"]
+        )
+
+    def _harm(self) -> list[str]:
+        """What the script did to others."""
+        try:
+            answers = [self._ask(line) for line in self._lines]
+        except (OSError, HTTPException) as error:
+            self._lines = one_to_each_worker(self.picloud)
+            return [f"a worker hung up: {error!r}"]
+        faults = [f"a worker answers {answer!r}" for answer in answers if answer != self._healthy]
+        if (now := self._lasting()) != self._processes:
+            faults.append(f"the processes were {self._processes} and are {now}")
+            self._processes = now
+        return faults
+
+    def _ask(self, line: HTTPConnection) -> object:
+        """What the sentinel says on one connection, without the number that it must give back."""
+        self._asked += 1
+        line.request("GET", f"/fn/{SENTINEL}?n={self._asked}")
+        response = line.getresponse()
+        body = response.read()
+        with suppress(ValueError, KeyError, TypeError):
+            document = json.loads(body)
+            if document.pop("n") == str(self._asked):
+                return response.status, document
+        return response.status, body
+
+    def _lasting(self) -> tuple[list[int], list[int]]:
+        """The processes that outlive an invocation."""
+        named = self.picloud.named("picloud-zygote")  # a child just forked is called the same, but leads no session
+        return [pid for pid in named if _leads_a_session(pid)], workers(self.picloud)
+
+
+def _leads_a_session(pid: int) -> bool:
+    with suppress(ProcessLookupError):
+        return os.getsid(pid) == pid
+    return False
+
+
+def workers(picloud: Running) -> list[int]:
+    """Pids of the processes that serve HTTP: all of that command line but the arbiter, which was first."""
+    return sorted(pid for pid, command in picloud.processes().items() if "picloud.server" in command)[1:]
+
+
+def one_to_each_worker(picloud: Running) -> list[HTTPConnection]:
+    """A kept-alive connection to each worker: the kernel chooses who accepts, so ask until each has."""
+    lines: dict[int, HTTPConnection] = {}
+    wanted = set(workers(picloud))
+    for _ in range(_CONNECTIONS_MAX):
+        line = HTTPConnection("127.0.0.1", picloud.port, timeout=60)
+        line.request("GET", "/healthz")
+        with line.getresponse() as response:
+            response.read()
+        if lines.setdefault(_worker_of(line, wanted), line) is not line:
+            line.close()
+        if wanted <= lines.keys():
+            return [lines[pid] for pid in sorted(wanted)]
+    raise AssertionError(f"of the workers {wanted} only {set(lines)} accepted any of {_CONNECTIONS_MAX} connections")
+
+
+def _worker_of(line: HTTPConnection, pids: set[int]) -> int:
+    """Which process holds the other end of a connection; 0 if none does."""
+    name = f"socket:[{_far_inode(line.sock.getsockname()[1], line.port)}]"
+    for pid in pids:
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                if str(entry.readlink()) == name:
+                    return pid
+    return 0
+
+
+def _far_inode(near_port: int, far_port: int) -> str:
+    for row in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        words = row.split()
+        if words[1].endswith(f":{far_port:04X}") and words[2].endswith(f":{near_port:04X}"):
+            return words[9]
+    return ""
+
+
+def _outcome(answer: Answer) -> str:
+    """A problem's name; the status if the script answered."""
+    return answer.problem if answer.header("content-type") == "application/problem+json" else str(answer.status)
+
+
+def _timing(answer: Answer) -> dict[str, float]:
+    """Server-Timing in ms: the numbers of the invocation's record, at once."""
+    return {name: float(ms) for name, ms in re.findall(r"(\w+);dur=([\d.]+)", answer.header("server-timing") or "")}
+
+
+def _overruns(case: Case, answer: Answer) -> list[str]:
+    run_ms, wall_ms = _timing(answer).get("run", 0), case.limits.get("wall_ms", Limits().wall_ms)
+    return [f"it ran for {run_ms} ms, its limit is {wall_ms}"] if run_ms > wall_ms + GRACE_MS else []
