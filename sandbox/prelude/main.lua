@@ -70,7 +70,15 @@ local function failure(kind, message)
   return kind, sub(message, 1, MESSAGE_BYTES_MAX), traceback, file, line
 end
 
+-- The limit goes before anything is pushed to Python's side of the stack or taken from it: see host.lua.
+local function lifted(...)
+  call("lift")
+  return ...
+end
+
+-- Lifted first: near the limit `unpack` says that it has no stack, not that there is no memory.
 local function success(kind, status, headers, body)
+  call("lift")
   return kind, status, body, unpack(headers)
 end
 
@@ -106,18 +114,12 @@ end
 
 local function conclude(done, ...)
   if not done then
-    return settle(pcall(explain, (...)))
+    return lifted(settle(pcall(explain, (...))))
   elseif syntax then
     file, line = "main.lua", syntax[1]
-    return failure("syntax-error", syntax[2])
+    return lifted(failure("syntax-error", syntax[2]))
   end
   return success("response", ...)
-end
-
--- The limit goes before anything is pushed to Python's side of the stack or taken from it: see host.lua.
-local function lifted(...)
-  call("lift")
-  return ...
 end
 
 -- One request, in the order of sandbox/protocol.py → KIND, …
@@ -128,7 +130,7 @@ local function run(response_bytes, log_bytes, ...)
   request = request_of.make(...)
   env.request = request
   call("limit")
-  return lifted(conclude(xpcall(perform, note)))
+  return conclude(xpcall(perform, note))
 end
 
 local WARM_SCRIPT = [[
@@ -150,7 +152,7 @@ local function warm_up()
   json.decode('{"a":[1,2.5e3,"\\u00e9",null,true]}')
   local handler = bundle.compile("warm.lua", WARM_SCRIPT)()
   local value = handler(request_of.make("GET", "/", "a=%20", "", "", "", "", "", "", "", WARM_HEADERS))
-  return lifted(success("response", response.from_value(value)))
+  return success("response", response.from_value(value))
 end
 
 return { check = bundle.check, run = run, set_env = set_env, set_files = bundle.set_files, warm_up = warm_up }
