@@ -10,6 +10,7 @@ Owns: the grammar. Knows nothing of servers. Line one is the expectation; more l
     -- limits: wall_ms=500 memory_bytes=8388608
     -- request: method="POST" target="/rest?a=b" header.content-type="text/plain" body="x"
     -- again: different
+    -- files: "util/list.lua"="return {}" "page.html"="<p>"
     -- upload: repeat 100000
 
 ``expect``   the name of a problem, a status, or ``ok`` (any answer of the script's); then checks, all of which must
@@ -20,6 +21,7 @@ Owns: the grammar. Knows nothing of servers. Line one is the expectation; more l
 ``limits``   of the script, where the default is not meant.
 ``request``  what is sent; a GET without a body if nothing is said. ``body_bytes`` sends so many ``x``.
 ``again``    the same request once more: its body must be the ``same``, or ``different``.
+``files``    of a bundle beside this one, which is its ``main.lua``.
 ``upload``   what is sent in place of the file: ``rest`` (what follows the head), ``hex`` (the same, as hexadecimal
              digits) or ``repeat N`` (the same, N times, without its last newline).
 
@@ -36,10 +38,11 @@ from picloud.model import Limits, Outcome
 
 _NAME = re.compile(r"(\d{3})_([a-z0-9_]+)\.lua")
 _HEAD_LINE = re.compile(r"-- ([a-z]+): (\S.*)")
-_DIRECTIVES = frozenset(("expect", "because", "limits", "request", "again", "upload"))
+_DIRECTIVES = frozenset(("expect", "because", "limits", "request", "again", "files", "upload"))
 _TEXT = r'"(?:[^"\\]|\\.)*"'
 _CHECK = re.compile(rf"\s+(body|detail|log|header\.[a-z0-9-]+)([=~])({_TEXT})")
 _REQUEST_WORD = re.compile(rf"(method|target|body|header\.[A-Za-z0-9-]+)=({_TEXT})(?:\s+|$)|body_bytes=(\d+)(?:\s+|$)")
+_FILE = re.compile(rf"({_TEXT})=({_TEXT})(?:\s+|$)")
 _OUTCOMES = frozenset(outcome.value for outcome in Outcome) | {"syntax-error", "body-too-large"}
 _UPLOAD = re.compile(r"rest|hex|repeat [1-9]\d{0,6}")
 
@@ -87,6 +90,7 @@ class Case:
     limits: Mapping[str, int]
     sent: Sent
     again: str  # same, different, or nothing
+    files: Mapping[str, str]  # of its bundle, beside main.lua; none: it is one file
 
 
 def corpus(folder: Path) -> list[Case]:
@@ -131,6 +135,7 @@ def parse(number: int, name: str, text: bytes) -> Case:
         _limits(head.get("limits", "")),
         _sent(head.get("request", "")),
         head.get("again", ""),
+        _files(head.get("files", "")),
     )
 
 
@@ -198,6 +203,18 @@ def _sent(line: str) -> Sent:
     if "body" in words:
         body = words["body"].encode("latin-1")
     return Sent(words.get("method", "GET"), words.get("target", ""), headers, body)
+
+
+def _files(line: str) -> dict[str, str]:
+    files: dict[str, str] = {}
+    at = 0
+    while at < len(line):
+        found = _FILE.match(line, at)
+        if not found:
+            raise BadHead(f"not understood in the files: `{line[at:]}`")
+        files[_text(found[1])] = _text(found[2])
+        at = found.end()
+    return files
 
 
 def _uploaded(how: str, text: bytes, rest: bytes) -> bytes:

@@ -30,6 +30,12 @@ def test_two_ends_need_a_reason() -> None:
         parse(1, "x", b"-- expect: cpu-limit or timeout\n")
 
 
+def test_a_bundle_has_files_beside_the_script() -> None:
+    case = parse(1, "x", rb"-- expect: ok" + b"\n" + rb'-- files: "a/b.lua"="return \"x\"" "c"=""')
+
+    assert case.files == {"a/b.lua": 'return "x"', "c": ""}
+
+
 def test_limits_and_request() -> None:
     request = b'-- request: method="POST" header.X-A="b c" target="/?q" body="\xe9"\n'
     case = parse(1, "x", b"-- expect: ok\n-- limits: wall_ms=5 log_bytes=7\n" + request)
@@ -64,6 +70,7 @@ def test_what_is_uploaded_need_not_be_the_file(how: bytes, uploaded: bytes) -> N
         b"-- expect: ok\n-- limits: wall_ms=soon",
         b"-- expect: ok\n-- request: verb=x",
         b"-- expect: ok\n-- again: maybe",
+        b"-- expect: ok\n-- files: a.lua=x",
         b"-- expect: ok\n-- upload: twice",
         b"-- expect: ok\n-- because: I say so",
     ],

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -74,19 +74,26 @@ class Bench:
         answer = self._upload(case)
         if answer is not None:
             return Verdict(answer.problem, None, (*self._mismatches(case, answer), *self._harm()))
-        answer = self._call(case)
+        try:
+            answer = self._call(case)
+        except (OSError, HTTPException) as error:
+            return Verdict("no answer", None, (f"there was no answer: {error!r}", *self._harm()))
         faults = [*self._mismatches(case, answer), *_overruns(case, answer), *self._repeated(case, answer)]
         return Verdict(_outcome(answer), _timing(answer).get("run"), (*faults, *self._harm()))
 
     def _upload(self, case: Case) -> Answer | None:
-        """The refusal, if there is one."""
-        answer = self.picloud.api("PUT", f"scripts/{SCRIPT}", case.source, "text/x-lua")
+        """The refusal of the script or its limits, if there is one."""
+        bundle = {"files": {"main.lua": case.source.decode("latin-1"), **case.files}}
+        kind = "application/json" if case.files else "text/x-lua"
+        answer = self.picloud.api("PUT", f"scripts/{SCRIPT}", bundle if case.files else case.source, kind)
         if answer.status not in (200, 201):
             return answer
-        if case.limits != self._limits:  # they outlast a version
-            self.picloud.set(SCRIPT, {"limits": case.limits})
-            self._limits = case.limits
-        return None
+        limits = {**asdict(Limits()), **case.limits}
+        if limits == self._limits:  # they outlast a version
+            return None
+        answer = self.picloud.api("PATCH", f"scripts/{SCRIPT}/settings", {"limits": limits})
+        self._limits = limits
+        return None if answer.status == 200 else answer
 
     def _call(self, case: Case) -> Answer:
         sent = case.sent

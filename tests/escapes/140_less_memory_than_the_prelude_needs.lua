@@ -1,3 +1,0 @@
--- expect: memory-limit
--- limits: memory_bytes=1000
-return "no room"

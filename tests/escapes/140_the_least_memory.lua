@@ -1,0 +1,3 @@
+-- expect: memory-limit
+-- limits: memory_bytes=524288
+return ("x"):rep(400000)

@@ -1,0 +1,3 @@
+-- expect: syntax-error detail~"bytecode"
+-- files: "util.lua"="\u001bLuaT"
+return require "util"

@@ -1,0 +1,3 @@
+-- expect: syntax-error
+-- files: "util.lua"="# a first line\n\u001bLua"
+return require "util"

@@ -1,0 +1,3 @@
+-- expect: invalid-request
+-- files: "../../etc/cron.d/x"="* * * * * root id"
+return "never"

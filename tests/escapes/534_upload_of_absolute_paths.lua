@@ -1,0 +1,3 @@
+-- expect: invalid-request
+-- files: "/etc/passwd"="root"
+return "never"
