@@ -66,6 +66,7 @@ class Limits:
     request_bytes: int = 1024 * 1024  # body
     response_bytes: int = 6 * 1024 * 1024  # body
     log_bytes: int = 64 * 1024  # all lines of one invocation
+    host_calls: int = 1_000  # of one invocation: kv, http, …
     concurrency: int = 16  # invocations at once on a node
 
     def within(self, maxima: "Limits") -> "Limits":

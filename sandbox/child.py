@@ -1,7 +1,7 @@
 """One sandbox: accept once, run once, exit.
 
 Owns: what a child does between fork and exit. Knows nothing of Lua (`sandbox.lua` does) and of other children.
-Everything until `accept` happens off the critical path; the only thing that comes in is one REQUEST.
+Everything until `accept` happens off the critical path; what comes in is one REQUEST, and a REPLY to each CALL.
 Exits 0 after an answer or when the caller has gone; any other end is a crash, of which the zygote tells the caller.
 """
 
@@ -29,16 +29,16 @@ _OUT_OF_MEMORY = protocol.frames(
     protocol.FAILURE,
     protocol.pack(protocol.MEMORY_LIMIT, b"out of memory beside the script's own", b"", b"", b"0", b"0", b"0"),
 )[0]
-_EXIT_BAD_REQUEST, _EXIT_FAULT = 65, 70  # EX_DATAERR, EX_SOFTWARE
+_EXIT_BAD_MESSAGE, _EXIT_FAULT = 65, 70  # EX_DATAERR, EX_SOFTWARE
 
 
 class Limits:
     """What a script may use, as the request says."""
 
-    __slots__ = ("cpu_ms", "log_bytes", "memory_bytes", "response_bytes")
+    __slots__ = ("cpu_ms", "host_calls", "log_bytes", "memory_bytes", "response_bytes")
 
     def __init__(self, fields: list[bytes]) -> None:
-        self.cpu_ms, self.memory_bytes, self.response_bytes, self.log_bytes = map(int, fields)
+        self.cpu_ms, self.memory_bytes, self.response_bytes, self.log_bytes, self.host_calls = map(int, fields)
 
 
 class Child:
@@ -89,7 +89,7 @@ class Child:
         os.close(seccomp.NOTIFY)
         os.write(seccomp.CONNECTION, _ACCEPTED)
         try:
-            answer(self.engine, _read_request())
+            answer(self.engine, _read_message(protocol.REQUEST))
         except MemoryError:  # of the copies beside Lua's heap; the interpreter still has the little that this takes
             os.write(seccomp.CONNECTION, _OUT_OF_MEMORY)
 
@@ -126,6 +126,12 @@ def emit_log(level: bytes, message: bytes, fields_json: bytes) -> None:
     send(protocol.LOG, level, message, fields_json)
 
 
+def call_host(name: bytes, arguments: tuple[bytes, ...]) -> list[bytes]:
+    """Ask the caller to do what only the trusted side can → the fields of its REPLY."""
+    send(protocol.CALL, name, *arguments)
+    return protocol.unpack(_read_message(protocol.REPLY))
+
+
 def _spelled(outcome: Result | Failure | None, cpu_us: bytes) -> tuple[bytes, tuple[bytes, ...]]:
     if outcome is None:
         return protocol.RESULT, (protocol.COMPILED, b"200", b"", b"", cpu_us, b"0")
@@ -137,14 +143,14 @@ def _spelled(outcome: Result | Failure | None, cpu_us: bytes) -> tuple[bytes, tu
     return protocol.RESULT, (outcome.kind, b"%d" % outcome.status, headers, outcome.body, cpu_us, memory)
 
 
-def _read_request() -> bytes:
+def _read_message(tag: bytes) -> bytes:
     chunks = []
     while True:
         frame = os.read(seccomp.CONNECTION, _READ_BYTES)
         if not frame:
             os._exit(0)  # the caller hung up
-        if frame[:1] != protocol.REQUEST:
-            os._exit(_EXIT_BAD_REQUEST)
+        if frame[:1] != tag:
+            os._exit(_EXIT_BAD_MESSAGE)
         chunks.append(frame[2:])
         if frame[1:2] == b"\0":
             return b"".join(chunks)

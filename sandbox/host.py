@@ -1,4 +1,4 @@
-"""What Lua may ask of Python: hashes, random bytes, the time, a log line, its own memory limit.
+"""What Lua may ask of Python: hashes, random bytes, the time, a log line, a host call, its own memory limit.
 
 Owns: the one Python object that Lua holds, and how they cross: bytes, numbers and None both ways, never an exception.
 Knows nothing of scripts; `prelude/host.lua` is its other end.
@@ -18,19 +18,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    CallHost = Callable[[bytes, tuple[bytes, ...]], list[bytes]]
+
 _BLOCK_BYTES = 64  # of SHA-256, for HMAC
 
 
 class Host:
     """What the prelude can ask for. Never raises into Lua: it would be a Python object in a script's hands.
 
-    Answers are (done, value): done is None if memory ran out, False if the operation failed; that is raised at the end.
+    Answers are (done, value, …): done is None if memory ran out, False if the operation failed; that is raised at the
+    end.
     """
 
-    def __init__(self, lua: Any, emit_log: Callable[[bytes, bytes, bytes], None]) -> None:
+    def __init__(self, lua: Any, emit_log: Callable[[bytes, bytes, bytes], None], call_host: CallHost) -> None:
         self.memory_bytes = 0  # 0 is no limit
         self._lua = lua
         self._set_max_memory = lua.set_max_memory
+        self._memory_used = lua.get_memory_used
+        self._call_host = call_host
         self._seed_bytes, self._blocks_taken = b"", 0
         self._broken: BaseException | None = None
         self._operations: dict[bytes, Callable[..., object]] = {
@@ -42,6 +47,7 @@ class Host:
             b"random": self._random_bytes,
             b"sha256": self._sha256,
             b"hmac_sha256": self._hmac_sha256,
+            b"remote": self._remote,
         }
 
     def begin(self, memory_bytes: int, seed: bytes) -> None:
@@ -55,10 +61,11 @@ class Host:
         if self._broken is not None:
             raise self._broken
 
-    def __call__(self, operation: bytes, *arguments: Any) -> tuple[bool | None, object]:
+    def __call__(self, operation: bytes, *arguments: Any) -> tuple[object, ...]:
         """Do what Lua asks."""
         try:
-            return True, self._operations[operation](*arguments)
+            value = self._operations[operation](*arguments)
+            return (True, *value) if type(value) is tuple else (True, value)
         except MemoryError:
             self._limit()
             return None, None
@@ -102,6 +109,14 @@ class Host:
 
     def _random_bytes(self, count: int) -> bytes:
         return self._with_room(self._take(count))
+
+    def _remote(self, name: bytes, *arguments: bytes) -> tuple[bytes, ...]:
+        """A host call: DONE and its values, or REFUSED and why."""
+        reply = self._call_host(name, arguments)
+        if self.memory_bytes and self._memory_used(total=True) + sum(map(len, reply)) > self.memory_bytes:
+            raise MemoryError  # now, while it can still be raised as Lua's own
+        self._lift()
+        return tuple(reply)
 
     def _sha256(self, text: bytes) -> bytes:
         return self._with_room(sha256(text).digest())

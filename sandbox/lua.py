@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from sandbox.host import CallHost
+
 _PRELUDE = (  # each file sees those before it
-    *("host", "fault", "json", "base64", "html", "url", "time", "crypto", "log"),
+    *("host", "fault", "remote", "json", "base64", "html", "url", "time", "crypto", "log"),
     *("request", "response", "environment", "bundle", "main"),
 )
 _BODY = 8  # the body's place in a request (sandbox/protocol.py)
@@ -65,9 +67,10 @@ class Engine:
     """One Lua runtime with the prelude loaded; good for one `compile` or one `run`.
 
     ``emit_log(level, message, fields)`` is called as each line is written; fields is a JSON object or empty.
+    ``call_host(name, arguments)`` makes a host call and gives the fields of its REPLY.
     """
 
-    def __init__(self, *, emit_log: Callable[[bytes, bytes, bytes], None]) -> None:
+    def __init__(self, *, emit_log: Callable[[bytes, bytes, bytes], None], call_host: CallHost) -> None:
         self._lua = lua54.LuaRuntime(
             encoding=None,
             register_eval=False,
@@ -76,7 +79,7 @@ class Engine:
             unpack_returned_tuples=True,
             max_memory=0,  # None would make a later limit impossible
         )
-        self._host = Host(self._lua, emit_log)
+        self._host = Host(self._lua, emit_log, call_host)
         self._check, self._set_files, self._set_env, self._run, self._warm_up = self._load_prelude()
         self.warm_up()
 
@@ -116,7 +119,8 @@ class Engine:
     ) -> Result | Failure:
         """Run ``main.lua``; the lists are laid out as in sandbox/protocol.py.
 
-        ``limits`` has memory_bytes (the whole Lua heap: the prelude's 0.23 MB count), response_bytes and log_bytes.
+        ``limits`` has memory_bytes (the whole Lua heap: the prelude's 0.23 MB count), response_bytes, log_bytes,
+        host_calls.
         ``seed`` is 32 secret bytes that no other run gets. An exception that is not the script's goes up.
         """
         body_bytes = len(request[_BODY])
@@ -127,7 +131,7 @@ class Engine:
         try:
             self._set_files(*files)
             self._set_env(*env)
-            flat = self._run(limits.response_bytes, limits.log_bytes, *request)
+            flat = self._run(limits.response_bytes, limits.log_bytes, limits.host_calls, *request)
         except MemoryError:  # also lupa's
             return self._out_of_memory()
         finally:

@@ -12,6 +12,8 @@ Numbers travel as ASCII decimals: no struct layout to agree on, nothing to overf
 |----------|----------------|-------------------------------------------------------------------------------------|
 | REQUEST  | caller → child | mode, limits, seed (32 bytes), files, env, request                                   |
 | ACCEPTED | child → caller | none; the wall clock starts                                                          |
+| CALL     | child → caller | name of a host call (``kv.get``), its arguments; the child then waits for the REPLY     |
+| REPLY    | caller → child | DONE and the values, or REFUSED and a message for the script                         |
 | LOG      | child → caller | level (``debug info warn error``), message, fields (a JSON object, or empty)         |
 | RESULT   | child → caller | kind (RESPONSE, ANSWER, COMPILED), status, headers, body, cpu_us, memory_bytes       |
 | FAILURE  | child → caller | kind, message, traceback, file, line, cpu_us, memory_bytes                           |
@@ -19,7 +21,7 @@ Numbers travel as ASCII decimals: no struct layout to agree on, nothing to overf
 
 Packed fields of REQUEST:
 ``mode``     MODE_RUN or MODE_COMPILE (compile every file, run nothing)
-``limits``   cpu_ms, memory_bytes, response_bytes, log_bytes
+``limits``   cpu_ms, memory_bytes, response_bytes, log_bytes, host_calls
 ``files``    path, text, path, text, … (``main.lua`` is the entry)
 ``env``      name, value, …
 ``request``  method, path (decoded), query string (raw), host, remote_addr, id, trigger, event (JSON or empty),
@@ -31,6 +33,8 @@ CHUNK_BYTES_MAX = FRAME_BYTES_MAX - 2
 
 REQUEST = b"Q"
 ACCEPTED = b"A"
+CALL = b"C"
+REPLY = b"P"
 LOG = b"L"
 RESULT = b"R"
 FAILURE = b"F"
@@ -43,12 +47,17 @@ RESPONSE = b"response"  # the handler returned it: its effects commit
 ANSWER = b"answer"  # error{status=…, body=…}: its effects roll back
 COMPILED = b"compiled"
 
+DONE = b"done"
+REFUSED = b"refused"
+
 SCRIPT_ERROR = b"script-error"
 SYNTAX_ERROR = b"syntax-error"
 MEMORY_LIMIT = b"memory-limit"
 BAD_RESPONSE = b"bad-response"
 INVALID_REQUEST = b"invalid-request"
 
+CALL_BYTES_MAX = 2 * 1024 * 1024  # a host call's name and arguments; prelude/remote.lua has the same
+REPLY_BYTES_MAX = 8 * 1024 * 1024  # its values
 LINE_OVERHEAD_BYTES = 64  # what a log line counts against log_bytes beside its text; prelude/log.lua has the same
 
 LEVELS = (b"debug", b"info", b"warn", b"error")

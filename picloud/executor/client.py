@@ -7,44 +7,58 @@ and the zygote, which holds a duplicate of the connection, kills the sandbox.
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from signal import Signals
+from typing import Protocol
 
-from picloud.errors import ExecutorLost, Overloaded, PlatformError
+from picloud.errors import ExecutorLost, Overloaded, PicloudError, PlatformError
 from picloud.executor import packing
-from picloud.executor.frames import (
-    Accepted,
-    Answered,
-    BadAnswer,
-    BadFrame,
-    Compiled,
-    Decoder,
-    Died,
-    Failed,
-    Log,
-    Message,
-)
+from picloud.executor.frames import BadAnswer, BadFrame, Decoder
 from picloud.executor.line import DeadlinePassed, Line
-from picloud.model import Limits, LogLine, Outcome, Program, Request, Response, Run, SyntaxProblem
+from picloud.executor.outcomes import End, problem_of, run_of, too_much
+from picloud.executor.said import Accepted, Call, Log, Message
+from picloud.model import Limits, LogLine, Outcome, Program, Request, Run, SyntaxProblem
 from sandbox import protocol
 
 CHECK_LIMITS = Limits(wall_ms=5_000, cpu_ms=2_000)  # of a compilation
 
-_OF_FAILURE = {
-    protocol.SCRIPT_ERROR: Outcome.SCRIPT_ERROR,
-    protocol.SYNTAX_ERROR: Outcome.SCRIPT_ERROR,
-    protocol.MEMORY_LIMIT: Outcome.MEMORY_LIMIT,
-    protocol.BAD_RESPONSE: Outcome.BAD_RESPONSE,
-    protocol.INVALID_REQUEST: Outcome.INVALID_REQUEST,
-}
-
 OnLog = Callable[[LogLine], None]
-End = Answered | Compiled | Failed | Died | None
-"""How a conversation ended; None: without last words, so the zygote died too."""
+
+
+class HostCallRefused(PicloudError):
+    """What a script asked for is not done; the message is raised at its line."""
+
+
+class HostCalls(Protocol):
+    """What does a script's host calls, on the trusted side."""
+
+    def call(self, name: str, arguments: Sequence[bytes], deadline: float) -> Sequence[bytes]:
+        """Do it by the deadline (monotonic, s) → strings, REPLY_BYTES_MAX in all; HostCallRefused.
+
+        The arguments come from a sandbox: nothing in them is to be believed.
+        """
+
+
+class NoHostCalls:
+    """For a run that may only compute."""
+
+    def call(self, name: str, _arguments: Sequence[bytes], _deadline: float) -> Sequence[bytes]:
+        """HostCallRefused."""
+        raise HostCallRefused(f"{name} is not available here")
+
+
+NO_HOST_CALLS = NoHostCalls()
+
+
+@dataclass(frozen=True, slots=True)
+class _Handlers:
+    """Who takes what a sandbox says while it runs."""
+
+    on_log: OnLog
+    host_calls: HostCalls
 
 
 class SandboxClient:
@@ -57,7 +71,7 @@ class SandboxClient:
         self._running: set[Line] = set()
         self._aborted = False
 
-    def run(self, program: Program, request: Request, on_log: OnLog) -> Run:
+    def run(self, program: Program, request: Request, on_log: OnLog, host_calls: HostCalls = NO_HOST_CALLS) -> Run:
         """Run ``program`` once in a sandbox of its own. Raises nothing for what a script, sandbox or executor does.
 
         ``on_log`` is called in this thread with each line as it arrives; what it raises ends the run.
@@ -74,7 +88,7 @@ class SandboxClient:
         queue_ms, accepted = _ms_since(started), time.monotonic()
         with line, self._abortable(line):
             line.deadline = accepted + limits.wall_ms / 1000
-            run = _run_outcome(line, decoder, packets[1:], limits, on_log)
+            run = _run_outcome(line, decoder, packets[1:], limits, _Handlers(on_log, host_calls))
         if self._aborted and run.outcome is Outcome.EXECUTOR_LOST:
             run = replace(run, detail="the server was stopped while the script ran")
         return replace(run, queue_ms=queue_ms, run_ms=_ms_since(accepted))
@@ -108,10 +122,10 @@ class SandboxClient:
         with line:
             line.deadline = time.monotonic() + CHECK_LIMITS.wall_ms / 1000
             try:
-                end = _exchange(line, decoder, packets[1:], _ignore)
+                end = _exchange(line, decoder, packets[1:], _COMPILING)
             except (BadFrame, DeadlinePassed) as error:
-                return _too_much(str(error) or "it takes too long")
-        return _problem(end)
+                return too_much(str(error) or "it takes too long")
+        return problem_of(end, CHECK_LIMITS)
 
     def ping(self) -> None:
         """Prove that a sandbox answers; raises as `check` does, and PlatformError if it does not survive a nothing."""
@@ -139,31 +153,47 @@ class SandboxClient:
             line.close()
 
 
-def _run_outcome(line: Line, decoder: Decoder, packets: list[bytes], limits: Limits, on_log: OnLog) -> Run:
+_COMPILING = _Handlers(lambda _: None, NO_HOST_CALLS)  # which writes no logs and calls nobody
+
+
+def _run_outcome(line: Line, decoder: Decoder, packets: list[bytes], limits: Limits, handlers: _Handlers) -> Run:
     try:
-        end = _exchange(line, decoder, packets, on_log)
+        end = _exchange(line, decoder, packets, handlers)
     except DeadlinePassed:
         return Run(Outcome.TIMEOUT, detail=f"exceeded the wall clock limit of {limits.wall_ms} ms")
     except BadAnswer as error:
         return Run(Outcome.BAD_RESPONSE, detail=str(error))
     except BadFrame as error:
         return Run(Outcome.SANDBOX_CRASH, detail=f"the sandbox did not keep to the protocol: {error}")
-    return _run_of(end, limits)
+    return run_of(end, limits)
 
 
-def _exchange(line: Line, decoder: Decoder, packets: Iterable[bytes], on_log: OnLog) -> End:
-    """Send the rest of the request, then read to the end. DeadlinePassed, BadFrame."""
-    for packet in packets:
-        if not line.send(packet):
-            break  # it died; why can still be read
+def _exchange(line: Line, decoder: Decoder, packets: Iterable[bytes], handlers: _Handlers) -> End:
+    """Send the rest of the request, then read to the end, doing what is asked for. DeadlinePassed, BadFrame."""
+    _send_all(line, packets)
     while True:
         message = _next_message(line, decoder)
         if isinstance(message, Log):
-            on_log(LogLine(datetime.now(UTC), message.level, message.message, message.fields))
+            handlers.on_log(LogLine(datetime.now(UTC), message.level, message.message, message.fields))
+        elif isinstance(message, Call):
+            _send_all(line, protocol.frames(protocol.REPLY, _reply(handlers.host_calls, message, line.deadline)))
         elif isinstance(message, Accepted):
             raise BadFrame("accepted twice")
         else:
             return message
+
+
+def _send_all(line: Line, packets: Iterable[bytes]) -> None:
+    for packet in packets:
+        if not line.send(packet):
+            return  # it died; why can still be read
+
+
+def _reply(host_calls: HostCalls, call: Call, deadline: float) -> bytes:
+    try:
+        return packing.reply(host_calls.call(call.name, call.arguments, deadline))
+    except HostCallRefused as refused:
+        return packing.refusal(str(refused))
 
 
 def _next_message(line: Line, decoder: Decoder) -> Message | None:
@@ -173,67 +203,5 @@ def _next_message(line: Line, decoder: Decoder) -> Message | None:
     return None
 
 
-def _run_of(end: End, limits: Limits) -> Run:
-    if isinstance(end, Answered):
-        response = Response(end.status, end.headers, end.body)
-        return _measured(Run(Outcome.OK, response, committed=end.committed), end)
-    if isinstance(end, Failed):
-        where = f"{end.file}:{end.line}: " if end.kind == protocol.SYNTAX_ERROR else ""  # the others carry their own
-        return _measured(Run(_OF_FAILURE[end.kind], detail=where + end.message, traceback=end.traceback), end)
-    if isinstance(end, Died):
-        outcome, detail = death(end, limits)
-        return _measured(Run(outcome, detail=detail), end)
-    if isinstance(end, Compiled):
-        return Run(Outcome.SANDBOX_CRASH, detail="the sandbox compiled what it should have run")
-    return Run(Outcome.EXECUTOR_LOST, detail="the executor died while the script ran")
-
-
-def _measured(run: Run, end: Answered | Failed | Died) -> Run:
-    return replace(run, cpu_ms=end.cpu_us / 1000, memory_bytes=end.memory_bytes)
-
-
-def death(end: Died, limits: Limits) -> tuple[Outcome, str]:
-    """What a sandbox's end means, and the same for people.
-
-    SIGKILL with last words is none of ours (who hangs up hears none): the kernel, out of memory, or an operator.
-    We call it the former if the process had grown to what its script may use.
-    """
-    if end.signal in (Signals.SIGXCPU, Signals.SIGPROF):
-        return Outcome.CPU_LIMIT, f"exceeded the CPU limit of {limits.cpu_ms} ms"
-    if end.signal == Signals.SIGSYS:
-        return Outcome.SANDBOX_VIOLATION, "the sandbox tried a system call that is forbidden"
-    if end.signal == Signals.SIGKILL and end.memory_bytes >= limits.memory_bytes:
-        return Outcome.MEMORY_LIMIT, f"killed by the kernel at {end.memory_bytes} bytes of memory"
-    if end.signal:
-        return Outcome.SANDBOX_CRASH, f"the sandbox was ended by {_signal_name(end.signal)}"
-    return Outcome.SANDBOX_CRASH, f"the sandbox exited with status {end.status} without an answer"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def _problem(end: End) -> SyntaxProblem | None:
-    if isinstance(end, Compiled):
-        return None
-    if isinstance(end, Failed) and end.kind == protocol.SYNTAX_ERROR:
-        return SyntaxProblem(end.file, end.line, end.message)
-    if end is None:
-        raise ExecutorLost
-    return _too_much(_run_of(end, CHECK_LIMITS).detail)
-
-
-def _too_much(reason: str) -> SyntaxProblem:
-    """The source is at fault: a sandbox that only compiles ends like that over a bomb."""
-    return SyntaxProblem("main.lua", 1, f"it cannot be compiled within the limits: {reason}")
-
-
 def _ms_since(started: float) -> float:
     return (time.monotonic() - started) * 1000
-
-
-def _ignore(_: LogLine) -> None:
-    """A compilation writes no logs."""

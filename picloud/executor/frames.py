@@ -6,10 +6,10 @@ expected. Nothing is repaired; what is wrong ends the conversation with one `Bad
 """
 
 import re
-from dataclasses import dataclass
 
 import msgspec
 
+from picloud.executor.said import Accepted, Answered, Call, Compiled, Died, Failed, Log, Message
 from picloud.model import HeaderList, Level, Limits
 from sandbox import protocol
 
@@ -21,6 +21,7 @@ _LOG_OVERHEAD_BYTES = 64  # of each line: length fields, level, the frame
 _NUMBER_DIGITS_MAX = 18
 _STATUS_MIN, _STATUS_MAX = 200, 599
 
+_CALL_NAME = re.compile(rb"[a-z_]{1,32}\.[a-z_]{1,32}")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")  # RFC 9110, 5.6.2
 _FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")  # 5.5: no control characters
 _HOP_BY_HOP = frozenset(
@@ -36,62 +37,6 @@ class BadFrame(Exception):
 class BadAnswer(BadFrame):
     """A sandbox kept to the protocol, but what it answers is no HTTP response."""
 
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A sandbox has the connection; the wall clock starts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """One line that the script wrote."""
-
-    level: Level
-    message: str
-    fields: str  # a JSON object as text, or ""
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """The script's answer; everything in it is legal HTTP."""
-
-    committed: bool  # False for `error{…}`
-    status: int
-    headers: HeaderList
-    body: bytes
-    cpu_us: int
-    memory_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """Every file compiles."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The script did not answer, and the sandbox knows why."""
-
-    kind: bytes  # one of the protocol's
-    message: str
-    traceback: str
-    file: str
-    line: int
-    cpu_us: int
-    memory_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Died:
-    """The last words, which the zygote writes."""
-
-    signal: int  # 0 if it exited
-    status: int  # of an exit
-    cpu_us: int
-    memory_bytes: int  # peak of the process
-
-
-Message = Accepted | Log | Answered | Compiled | Failed | Died
 
 _FAILURES = frozenset(
     (
@@ -116,6 +61,7 @@ class Decoder:
         self._accepted = False
         self._log_bytes_left = limits.log_bytes + _ALLOWANCE_BYTES + _log_lines(limits) * _LOG_OVERHEAD_BYTES
         self._log_lines_left = _log_lines(limits)
+        self._calls_left = limits.host_calls
 
     def feed(self, packet: bytes) -> Message | None:
         """Take one packet; BadFrame, or BadAnswer, if it is not what the protocol allows here."""
@@ -146,6 +92,7 @@ class Decoder:
     def _room(self, tag: bytes) -> int:
         rooms = {
             protocol.ACCEPTED: 0,
+            protocol.CALL: protocol.CALL_BYTES_MAX,
             protocol.LOG: self._log_bytes_left,
             protocol.RESULT: self._limits.response_bytes + _ALLOWANCE_BYTES,
             protocol.FAILURE: _ALLOWANCE_BYTES,
@@ -158,11 +105,22 @@ class Decoder:
         if tag == protocol.ACCEPTED:
             self._accepted = True
             return Accepted()
+        if tag == protocol.CALL:
+            return self._call(payload)
         if tag == protocol.LOG:
             return self._log(payload)
         if tag == protocol.FAILURE:
             return _failed(payload)
         return self._answered(payload)
+
+    def _call(self, payload: bytes) -> Call:
+        self._calls_left -= 1
+        if self._calls_left < 0:
+            raise BadFrame("more host calls than one invocation may make")
+        fields = _fields(payload)
+        if not fields or not _CALL_NAME.fullmatch(fields[0]):
+            raise BadFrame("a host call without a proper name")
+        return Call(fields[0].decode(), tuple(fields[1:]))
 
     def _log(self, payload: bytes) -> Log:
         self._log_bytes_left -= len(payload)

@@ -4,7 +4,7 @@ Owns: the layout of a program, its limits and its request. Knows nothing of sock
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from picloud.model import HeaderList, Limits, Program, Request
 from sandbox import protocol
@@ -23,8 +23,18 @@ def compilation(files: Mapping[str, bytes], limits: Limits) -> bytes:
     return _payload(protocol.MODE_COMPILE, limits, files, {}, b"")
 
 
+def reply(values: Sequence[bytes]) -> bytes:
+    """The payload of a REPLY to a host call that was done."""
+    return protocol.pack(protocol.DONE, *values)
+
+
+def refusal(message: str) -> bytes:
+    """The payload of a REPLY to one that was not, with a message for the script."""
+    return protocol.pack(protocol.REFUSED, message.encode())
+
+
 def _payload(mode: bytes, limits: Limits, files: Mapping[str, bytes], env: Mapping[str, str], request: bytes) -> bytes:
-    numbers = (limits.cpu_ms, limits.memory_bytes, limits.response_bytes, limits.log_bytes)
+    numbers = (limits.cpu_ms, limits.memory_bytes, limits.response_bytes, limits.log_bytes, limits.host_calls)
     sources = [part for path, source in files.items() for part in (path.encode(), source)]
     variables = [part.encode() for pair in env.items() for part in pair]
     return protocol.pack(

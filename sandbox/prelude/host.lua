@@ -8,11 +8,9 @@ local error, pcall, type = error, pcall, type
 
 local OUT_OF_MEMORY = "not enough memory" -- Lua's own words: a script that catches either kind sees the same
 
--- Ask Python to do OPERATION; its answer is a number, boolean or nil, so that pushing it allocates nothing.
-local function call(operation, ...)
-  local returned, done, value = pcall(raw, operation, ...)
+local function checked(operation, returned, done, ...)
   if returned and done then
-    return value
+    return ...
   end
   if returned and done == nil then
     error(OUT_OF_MEMORY, 0)
@@ -24,12 +22,20 @@ local function call(operation, ...)
   error("the sandbox could not do this: " .. operation, 0)
 end
 
--- The same for an answer that is a string. lupa pushes it outside any protected call, so at the memory limit
+-- Ask Python to do OPERATION; its answer is a number, boolean or nil, so that pushing it allocates nothing.
+local function call(operation, ...)
+  return checked(operation, pcall(raw, operation, ...))
+end
+
+local function limited(...)
+  call("limit")
+  return ...
+end
+
+-- The same for answers that are strings. lupa pushes it outside any protected call, so at the memory limit
 -- the push would abort the process: Python lifts the limit before it answers, and the second call sets it again.
 local function ask(operation, ...)
-  local value = call(operation, ...)
-  call("limit")
-  return value
+  return limited(call(operation, ...))
 end
 
 return { call = call, ask = ask, OUT_OF_MEMORY = OUT_OF_MEMORY }

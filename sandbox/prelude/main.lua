@@ -2,7 +2,7 @@
 -- Everything goes back to Python flat: KIND, then strings and integers.
 local modules = ...
 local bundle, environment, fault, host, json = modules.bundle, modules.environment, modules.fault, modules.host, modules.json
-local log, request_of, response = modules.log, modules.request, modules.response
+local log, remote, request_of, response = modules.log, modules.remote, modules.request, modules.response
 
 local match, sub = string.match, string.sub
 local unpack = table.unpack
@@ -123,9 +123,10 @@ local function conclude(done, ...)
 end
 
 -- One request, in the order of sandbox/protocol.py → KIND, …
-local function run(response_bytes, log_bytes, ...)
+local function run(response_bytes, log_bytes, host_calls, ...)
   response.start(response_bytes)
   log.start(log_bytes)
+  remote.start(host_calls)
   environment.randomseed(call("seed"), call("seed"))
   request = request_of.make(...)
   env.request = request

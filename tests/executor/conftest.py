@@ -2,6 +2,7 @@
 
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,12 +16,13 @@ import pytest
 
 import sandbox
 from picloud import model
-from picloud.executor.client import SandboxClient
+from picloud.executor.client import NO_HOST_CALLS, HostCalls, SandboxClient
 from picloud.settings import ServerSettings
 
 PATIENCE_S = 20.0
 HERE = Path(__file__).parent
 BREAKAGES = {"seccomp": "\nFilter.install = lambda self: None\n"}  # appended to a module of the untrusted side
+PROBE = (b"return { env = env", b"env.probe = modules.remote.invoke\nreturn { env = env")  # host calls by any name
 _PATH = [str(Path(folder).absolute()) for folder in sys.path]
 
 
@@ -93,8 +95,10 @@ class Executor:
     client: SandboxClient
     logs: list[model.LogLine] = field(default_factory=list)
 
+    host_calls: HostCalls = NO_HOST_CALLS
+
     def run(self, source: str, body: bytes = b"", **limits: int) -> model.Run:
-        return self.client.run(program(source, **limits), request(body), self.logs.append)
+        return self.client.run(program(source, **limits), request(body), self.logs.append, self.host_calls)
 
     @property
     def zygote(self) -> int:
@@ -164,15 +168,28 @@ def _hostile_path(folder: Path, broken: str) -> str:
     return os.pathsep.join([str(folder), *_PATH])
 
 
+def probing_path(folder: Path) -> str:
+    """A path on which scripts have `probe(name, …)`, a host call by any name; nothing in production gives them one."""
+    package = folder / "sandbox"
+    shutil.copytree(Path(sandbox.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    environment = package / "prelude" / "environment.lua"
+    assert PROBE[0] in environment.read_bytes()
+    environment.write_bytes(environment.read_bytes().replace(*PROBE))
+    return os.pathsep.join([str(folder), *_PATH])
+
+
 @pytest.fixture
 def start_executor(tmp_path: Path) -> Iterator[StartExecutor]:
     """Start a real executor; with ``hostile=True`` its scripts are Python in a taken-over sandbox."""
     started: list[Executor] = []
 
-    def start(*, hostile: bool = False, broken: str = "", ready: bool = True, **changes: object) -> Executor:
+    def start(
+        *, hostile: bool = False, probing: bool = False, broken: str = "", ready: bool = True, **changes: object
+    ) -> Executor:
         folder = tmp_path / str(len(started))
         folder.mkdir()
         path = _hostile_path(folder, broken) if hostile else os.pathsep.join(_PATH)
+        path = probing_path(folder) if probing else path
         executor = _start(folder / "data", path, **changes)
         started.append(executor)
         if ready:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from picloud import errors
-from picloud.executor.client import SandboxClient, death
-from picloud.executor.frames import Died
+from picloud.executor.client import SandboxClient
+from picloud.executor.outcomes import death
+from picloud.executor.said import Died
 from picloud.model import Limits, Outcome, Run
 from sandbox.protocol import pack
 from tests.executor.conftest import PATIENCE_S, program, request

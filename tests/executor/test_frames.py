@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picloud.executor.frames import Accepted, BadFrame, Decoder, Log
+from picloud.executor.frames import BadFrame, Decoder
+from picloud.executor.said import Accepted, Log
 from picloud.model import Limits
 from sandbox import protocol
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sandbox.lua import Engine, Failure, Result
-from sandbox.protocol import pack
+from sandbox.protocol import REFUSED, pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,7 @@ class LuaLimits:
     memory_bytes: int = 16 * 1024 * 1024
     response_bytes: int = 1024 * 1024
     log_bytes: int = 64 * 1024
+    host_calls: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,11 @@ class Line(NamedTuple):
 SEED = bytes(range(32))
 
 
+def refuse(name: bytes, _arguments: tuple[bytes, ...]) -> list[bytes]:
+    """Nobody is there to call."""
+    return [REFUSED, name + b" is not available"]
+
+
 def run(
     script: str | bytes,
     *,
@@ -65,7 +71,10 @@ def run(
 ) -> Result | Failure:
     """Run a script once in an engine of its own."""
     lines: list[Line] = [] if logs is None else logs
-    engine = Engine(emit_log=lambda level, message, fields: lines.append(Line(level, message, fields)))
+    engine = Engine(
+        emit_log=lambda level, message, fields: lines.append(Line(level, message, fields)),
+        call_host=refuse,
+    )
     sources = {b"main.lua": script.encode() if isinstance(script, str) else script, **(files or {})}
     return engine.run(
         files=[text for pair in sources.items() for text in pair],

@@ -9,7 +9,7 @@ import pytest
 
 from sandbox import lua
 from sandbox.lua import Engine, Result
-from tests.sandbox.lua_support import SEED, Line, LuaLimits, LuaRequest, answer, body, failure
+from tests.sandbox.lua_support import SEED, Line, LuaLimits, LuaRequest, answer, body, failure, refuse
 
 GLOBALS = """
 _G _VERSION assert base64 coroutine crypto env error events files getmetatable html http invoke ipairs jobs json kv load
@@ -107,7 +107,7 @@ def open_engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     sources = {"loader": kept + loader}
     real = lua._source
     monkeypatch.setattr(lua, "_source", lambda name: sources.get(name) or real(name))
-    engine = Engine(emit_log=lambda *line: None)
+    engine = Engine(emit_log=lambda *line: None, call_host=refuse)
     script = b"log.info('x') local a, b, c = request.query, request.headers, request.cookies return crypto.uuid4()"
     fields = LuaRequest().fields()
     engine.run(files=[b"main.lua", script], env=[b"A", b"b"], request=fields, limits=LuaLimits(), seed=SEED)
@@ -130,7 +130,7 @@ def test_behind_closures_there_is_the_one_host_function_and_nothing_else_of_pyth
 
 def test_warming_up_again_and_compiling_leave_nothing_behind() -> None:
     lines: list[bytes] = []
-    engine = Engine(emit_log=lambda level, message, fields: lines.append(message))
+    engine = Engine(emit_log=lambda level, message, fields: lines.append(message), call_host=refuse)
     engine.compile([b"main.lua", b"leak = 1 return 1", b"m.lua", b"leak = 2"])
     engine.warm_up()
     script = b"print(leak, next(env), (pcall(require, 'm')), math.random(1 << 40)) return request.query"
@@ -144,7 +144,10 @@ def test_warming_up_again_and_compiling_leave_nothing_behind() -> None:
 
 
 def test_an_engine_loads_none_of_the_modules_that_cost_a_fork() -> None:
-    code = "import sys; sys.path[:0] = sys.argv[1:]; import sandbox.lua as s; s.Engine(emit_log=0); print(*sys.modules)"
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:]; import sandbox.lua as s;"
+        "s.Engine(emit_log=0, call_host=0); print(*sys.modules)"
+    )
     places = {str(Path(module.__file__ or "").parents[1]) for module in (lua, lupa)}
     command = [sys.executable, "-I", "-S", "-c", code, *places]
     loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()

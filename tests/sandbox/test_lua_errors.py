@@ -4,7 +4,7 @@ import pytest
 
 from sandbox.lua import Engine
 from sandbox.protocol import INVALID_REQUEST, MEMORY_LIMIT, RESPONSE, SCRIPT_ERROR, SYNTAX_ERROR
-from tests.sandbox.lua_support import LuaLimits, LuaRequest, body, failure, run
+from tests.sandbox.lua_support import LuaLimits, LuaRequest, body, failure, refuse, run
 
 
 @pytest.mark.parametrize(
@@ -89,25 +89,27 @@ def test_a_message_has_at_most_8_kib() -> None:
     ],
 )
 def test_a_syntax_error_is_found_without_running(text: bytes, line: int, message: bytes) -> None:
-    found = Engine(emit_log=print).compile([b"main.lua", b"error('ran')", b"lib/a.lua", text, b"z.lua", b"= ="])
+    found = Engine(emit_log=print, call_host=refuse).compile(
+        [b"main.lua", b"error('ran')", b"lib/a.lua", text, b"z.lua", b"= ="]
+    )
     assert found is not None
     assert (SYNTAX_ERROR, b"lib/a.lua", line) == (found.kind, found.file, found.line)
     assert found.message.startswith(message)
 
 
 def test_a_correct_bundle_compiles_and_other_files_are_not_lua() -> None:
-    assert Engine(emit_log=print).compile([b"main.lua", b"return 1", b"page.html", b"<p>"]) is None
+    assert Engine(emit_log=print, call_host=refuse).compile([b"main.lua", b"return 1", b"page.html", b"<p>"]) is None
 
 
 def test_a_path_too_long_for_lua_to_show_still_has_its_line() -> None:
     path = b"d/" + b"x" * 100 + b".lua"
-    found = Engine(emit_log=print).compile([path, b"\n= 1"])
+    found = Engine(emit_log=print, call_host=refuse).compile([path, b"\n= 1"])
     assert found is not None
     assert (path, 2, b"unexpected symbol near '='") == (found.file, found.line, found.message)
 
 
 def test_a_huge_token_does_not_make_a_huge_message() -> None:
-    found = Engine(emit_log=print).compile([b"main.lua", b"x = '" + b"y" * 100_000])
+    found = Engine(emit_log=print, call_host=refuse).compile([b"main.lua", b"x = '" + b"y" * 100_000])
     assert found is not None
     assert len(found.message) <= 1000
 
@@ -314,7 +316,7 @@ def test_a_log_that_cannot_be_written_fails_the_run_although_the_script_caught_i
     def broken(level: bytes, message: bytes, fields: bytes) -> None:
         raise OSError(32, "Broken pipe")
 
-    engine = Engine(emit_log=broken)
+    engine = Engine(emit_log=broken, call_host=refuse)
     script = b"local ok, e = pcall(print, 1) return type(e) .. e"
     with pytest.raises(OSError, match="Broken pipe"):
         engine.run(
