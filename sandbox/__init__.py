@@ -17,7 +17,8 @@ What crosses the line, and what each side believes:
   of a trusted process. The supervisor believes no more than the form of a report's lines.
 - *caller → sandbox*: one REQUEST (`sandbox.protocol`): the program, its environment, the request. Trusted.
 - *caller ⇄ sandbox*: a CALL for what only the trusted side can do, and its REPLY, while the script waits.
-- *sandbox → caller*: ACCEPTED, CALL, LOG, RESULT, FAILURE. Every byte is hostile: `picloud.executor.frames` alone reads them.
+- *sandbox → caller*: ACCEPTED, CALL, LOG, RESULT, FAILURE. Every byte is hostile; `picloud.executor.frames` alone reads
+  them.
 - *sandbox → zygote*: one notification before the first byte of a request is read, so by code of ours; the kernel
   vouches for the sender's pid. Afterwards a sandbox has no way to reach it.
 - *zygote → caller*: DIED, on a duplicate of the sandbox's own connection. A sandbox can forge it, about itself only.
