@@ -1,6 +1,5 @@
 """Every way that a run can end, with real processes."""
 
-import errno
 import os
 import re
 import threading
@@ -8,7 +7,6 @@ import threading
 import pytest
 
 from picloud.model import Outcome, Run
-from sandbox import seccomp
 from tests.executor.conftest import Executor, StartExecutor, await_end
 
 
@@ -55,51 +53,6 @@ def test_an_error_is_the_scripts(executor: Executor) -> None:
 
     assert run.outcome is Outcome.SCRIPT_ERROR
     assert "main.lua:1: boo" in run.detail
-
-
-NUMBERS = seccomp.NUMBERS[os.uname().machine]
-
-VIOLATIONS = {
-    "getppid": "os.getppid()",
-    "open": "open('/etc/passwd')",
-    "socket": "_socket.socket()",
-    "fork": "os.fork()",
-    "kill": "os.kill(1, 9)",
-    "sleep": "LIBC.usleep(1000)",
-    "write elsewhere": "os.write(1, b'x')",
-    "read elsewhere": "os.read(3, 1)",
-    "a signal handler": "signal.signal(signal.SIGPROF, signal.SIG_IGN)",
-    "another timer": "signal.setitimer(signal.ITIMER_REAL, 1)",
-    "executable memory": "mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_EXEC)",
-    "shared memory": "mmap.mmap(-1, 4096)",
-    "dup": "os.dup(0)",
-    "accept elsewhere": "_socket.socket(1, 5, 0, 0)._accept()",
-    "sendmsg elsewhere": "_socket.socket(1, 5, 0, 0).sendmsg([b'x'])",
-    "more privileges": "LIBC.prctl(38, 0, 0, 0, 0)",
-    "a call with the x32 bit": "syscall(0x40000000 | 39)",
-}
-
-
-@pytest.mark.parametrize("attempt", VIOLATIONS.values(), ids=VIOLATIONS)
-def test_a_forbidden_call_ends_a_taken_over_sandbox(hostile: Executor, attempt: str) -> None:
-    run = hostile.run(attempt)
-
-    assert run.outcome is Outcome.SANDBOX_VIOLATION, run
-
-
-DESCRIPTORS = {
-    "accept on the listener": f"syscall({NUMBERS['accept4']}, 3, 0, 0, 0)",
-    "sendmsg to the zygote": f"syscall({NUMBERS['sendmsg']}, 4, 0, 0)",
-    "close another": f"syscall({NUMBERS['close']}, 5)",
-}
-
-
-@pytest.mark.parametrize("attempt", DESCRIPTORS.values(), ids=DESCRIPTORS)
-def test_a_taken_over_sandbox_has_no_descriptor_but_its_connection(hostile: Executor, attempt: str) -> None:
-    run = hostile.run(f"answer = say(b'%d' % {attempt})")
-
-    assert run.response is not None, run
-    assert int(run.response.body) == errno.EBADF
 
 
 CRASHES = {
