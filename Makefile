@@ -5,6 +5,7 @@ VENV := .venv
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 PACKAGES := gcc libcap-dev python3-dev python3-venv
 TEST_PACKAGES := $(PACKAGES) curl libseccomp2
+AARCH64_PACKAGES := qemu-system-arm cpio
 BENCH_PACKAGES := wrk nginx-light fcgiwrap lua5.4 bubblewrap
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -15,10 +16,10 @@ debian = @for package in $(1); do \
 	[ -z "$$missing" ] || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint pytest test-escapes bench clean packages test-packages bench-packages
+.PHONY: help run test lint pytest test-escapes test-aarch64 bench clean packages test-packages aarch64-packages bench-packages
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 run: $(VENV)/ready ## install what is missing, start PiCloud here and call a first script; Ctrl-C stops it
 	@exec $(VENV)/bin/picloud up --example config/examples/hello.lua
@@ -36,6 +37,9 @@ pytest: $(VENV)/ready-to-test ## the tests alone; PYTEST_ARGS='-k router -x' nar
 test-escapes: $(VENV)/ready-to-test ## one line for each hostile script: what it must end as, and how it ended; ESCAPES=DIR for others
 	@$(VENV)/bin/python -m tests.escapes $(if $(ESCAPES),"$(ESCAPES)")
 
+test-aarch64: $(VENV)/ready-to-test | aarch64-packages ## the sandbox's own tests on an emulated Raspberry Pi's processor
+	PYTHON=$(VENV)/bin/python tests/aarch64/run.sh
+
 bench: $(VENV)/ready-to-test | bench-packages ## measure side by side with plain CGI; QUICK=1 for a short run
 	$(VENV)/bin/python -m tests.bench
 
@@ -47,6 +51,9 @@ packages:
 
 test-packages:
 	$(call debian,$(TEST_PACKAGES))
+
+aarch64-packages:
+	$(call debian,$(AARCH64_PACKAGES))
 
 bench-packages:
 	$(call debian,$(BENCH_PACKAGES))
