@@ -81,6 +81,7 @@ LIMITS_MOST = Limits(
     request_bytes=1024**3,
     response_bytes=1024**3,
     log_bytes=1024**3,
+    host_calls=1_000_000,
     concurrency=100_000,
 )
 """What no operator can go beyond."""
@@ -126,6 +127,7 @@ class Policy:
         request_bytes=64 * 1024 * 1024,
         response_bytes=64 * 1024 * 1024,
         log_bytes=1024 * 1024,
+        host_calls=10_000,
         concurrency=256,
     )
     access: Access = Access.PUBLIC

@@ -112,6 +112,7 @@ class ServerSettings:
     request_bytes_max: int = _most("request_bytes", 0, "body of a request")
     response_bytes_max: int = _most("response_bytes", 0, "body of an answer")
     log_bytes_max: int = _most("log_bytes", 0, "log lines of one invocation")
+    host_calls_max: int = _most("host_calls", 0, "host calls of one invocation")
     concurrency_max: int = _most("concurrency", 1, "invocations at once on a node")
 
     def __post_init__(self) -> None:

@@ -32,6 +32,7 @@ def _up_to(most: int, least: int) -> Meta:
 _Duration = Annotated[int, _up_to(LIMITS_MOST.wall_ms, 1)]
 _Size = Annotated[int, _up_to(LIMITS_MOST.request_bytes, 0)]
 _Memory = Annotated[int, _up_to(LIMITS_MOST.memory_bytes, MEMORY_BYTES_MIN)]
+_Calls = Annotated[int, _up_to(LIMITS_MOST.host_calls, 0)]
 _Concurrency = Annotated[int, _up_to(LIMITS_MOST.concurrency, 1)]
 
 _Entries = Meta(extra_json_schema={"maxItems": cors.ENTRIES_MAX})
@@ -58,6 +59,7 @@ class LimitsPatch(msgspec.Struct, forbid_unknown_fields=True):
     request_bytes: _Size | UnsetType | None = UNSET
     response_bytes: _Size | UnsetType | None = UNSET
     log_bytes: _Size | UnsetType | None = UNSET
+    host_calls: _Calls | UnsetType | None = UNSET
     concurrency: _Concurrency | UnsetType | None = UNSET
 
 

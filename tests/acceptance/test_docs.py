@@ -37,7 +37,7 @@ def test_a_block_says_in_which_language_it_is(block: Block) -> None:
 
 @pytest.mark.parametrize("block", [it for it in every_block("lua") if is_script(it)], ids=places)
 def test_a_script_compiles(block: Block) -> None:
-    assert Engine(emit_log=lambda *_: None).compile([b"main.lua", block.text.encode()]) is None
+    assert Engine(emit_log=lambda *_: None, call_host=lambda *_: []).compile([b"main.lua", block.text.encode()]) is None
 
 
 @pytest.mark.parametrize("block", [it for it in every_block("lua") if is_script(it) and it.file in (None, "main.lua")],

@@ -11,7 +11,7 @@ from sandbox.lua import Engine, Failure
 
 
 def problem_of(text: bytes) -> SyntaxProblem:
-    found = Engine(emit_log=lambda *_: None).compile([b"main.lua", text])
+    found = Engine(emit_log=lambda *_: None, call_host=lambda *_: []).compile([b"main.lua", text])
     assert isinstance(found, Failure)
     return SyntaxProblem(found.file.decode(), found.line, found.message.decode("utf-8", "replace"))
 
