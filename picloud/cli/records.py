@@ -98,7 +98,8 @@ def _follow(client: Client, name: str, wanted: str, lines: int, as_json: bool) -
     try:
         _require_script(client, name)
         client.call("GET", f"{_API}/logs?limit=1&{wanted}")  # what is wrong from the start is no reason to try again
-        for line in _lines_that_come(client, f"{_API}/logs?follow=true&limit={min(lines, _LINES_MAX)}&{wanted}"):
+        begin = f"limit={min(lines, _LINES_MAX)}&" if lines else ""
+        for line in _lines_that_come(client, f"{_API}/logs?follow=true&{begin}{wanted}"):
             click.echo(json.dumps(line, ensure_ascii=False) if as_json else log_text(line))
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)

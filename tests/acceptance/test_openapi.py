@@ -53,6 +53,7 @@ def test_schemathesis_finds_nothing(theirs: Running, tmp_path: Path) -> None:
     assert cases, output
     print(f"{cases[1]} cases")
     assert int(cases[1]) >= CASES_MIN
+    assert theirs.api("GET", "scripts").status == 200, "its token was revoked: it saw nothing but 401"
 
 
 def test_anyone_may_read_the_document_and_keep_it(picloud: Running) -> None:

@@ -16,7 +16,8 @@ from picloud.messages.writing import Page, send_json, send_page
 
 _NUMBER_MAX = 2**63 - 1
 
-_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX, description="printable characters")]
+_NAMED = {"minLength": 1, "maxLength": NAME_CHARACTERS_MAX, "format": "printable"}
+_Name = Annotated[str, msgspec.Meta(description="printable characters", extra_json_schema=_NAMED)]
 _Moment = Annotated[datetime, msgspec.Meta(tz=True, description="RFC 3339 with a zone, in the future; null: never")]
 
 
@@ -33,6 +34,12 @@ class NewToken(msgspec.Struct, forbid_unknown_fields=True):
     scopes: Annotated[list[Scope], msgspec.Meta(min_length=1)]
     scripts: Annotated[list[ScriptName], msgspec.Meta(min_length=1, description="null: all")] | None = None
     expires_at: _Moment | None = None
+
+
+_LESSER = [scope.value for scope in Scope if scope is not Scope.ADMIN]
+_EITHER = [{"properties": {"scripts": {"type": "null"}}}, {"properties": {"scopes": {"items": {"enum": _LESSER}}}}]
+Wanted = Annotated[NewToken, msgspec.Meta(extra_json_schema={"anyOf": _EITHER})]
+"""`admin` is good for every script."""
 
 
 class CreatedToken(msgspec.Struct):
@@ -72,7 +79,7 @@ class TokensResource:
         found = self._tokens.page(query.limit, query.after)
         send_page(resp, found, query.limit, lambda it: it, lambda it: it.id)
 
-    @endpoint(Scope.ADMIN, body=NewToken, answers={201: _MADE}, problems=("conflict",))
+    @endpoint(Scope.ADMIN, body=Wanted, answers={201: _MADE}, problems=("conflict",))
     def on_post(self, _req: falcon.Request, resp: falcon.Response, body: NewToken) -> None:
         """Make a token; its secret is in the answer as `token`, and nowhere ever after.
 
