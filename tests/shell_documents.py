@@ -7,6 +7,7 @@ A document says http://127.0.0.1:8080, where everybody's PiCloud is: the test's 
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -68,9 +69,9 @@ class Reader:
         (self._checkout / "var").symlink_to(picloud.data)
         for package in ("picloud", "sandbox"):  # `python -m` finds them here where PiCloud is not installed
             (self._checkout / package).symlink_to(ROOT / package)
-        (self._home / ".curlrc").write_text(f'connect-to = "{ADDRESS}:127.0.0.1:{picloud.port}"\n')
+        (self._home / ".curlrc").write_text(f'silent\nshow-error\nconnect-to = "{ADDRESS}:127.0.0.1:{picloud.port}"\n')
         shim = self._home / "bin" / "picloud"
-        shim.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m picloud "$@"\n')
+        shim.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m picloud "$@"\n')
         shim.chmod(0o755)
 
     def type(self, typed: list[Command]) -> list[str]:

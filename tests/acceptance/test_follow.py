@@ -76,7 +76,7 @@ def test_only_what_is_wanted_comes(ours: Running) -> None:
 
 def test_it_begins_with_the_newest_lines_if_asked_to(ours: Running) -> None:
     say_and_wait(ours, "before 1", "before 2", "before 3")
-    with following(ours, "&script=echo&limit=2") as follower, following(ours, "&script=echo&limit=0") as bare:
+    with following(ours, "&script=echo&limit=2") as follower, following(ours, "&script=echo") as bare:
         say(ours, "after")
         assert follower.messages(3) == ["before 2", "before 3", "after"]
         assert bare.messages(1) == ["after"]
