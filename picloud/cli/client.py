@@ -117,7 +117,7 @@ class Client:
                 if answer.status in _RETRY_STATUSES:
                     raise Interrupted(describe(answer))
                 if answer.status >= 400:
-                    raise ApiError(describe(answer))
+                    raise refused(answer)
                 yield from parse(answer.stream())
         except urllib3.exceptions.HTTPError as error:
             raise Interrupted(f"the connection to {self.url} was lost ({_reason(error)})") from error

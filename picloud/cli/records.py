@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import click
 
 from picloud.cli.client import Client, Interrupted, connect
+from picloud.cli.completion import ScriptName
 from picloud.cli.output import as_json, harmless, show_json, show_rows
 from picloud.errors import PicloudError
 from picloud.model import Level, Outcome, is_script_name
@@ -19,7 +20,9 @@ _RETRY_S = (1.0, 15.0)  # first and longest wait before the next try
 _LINES_MAX = 500  # that the server begins with
 _INTERRUPTED = 130  # what a shell says of a command that Ctrl-C ended
 
-_since = click.option("--since", default="", help="From when: 15m, 2h, 7d ago, or a time such as 2026-01-31T12:00:00Z.")
+_since = click.option(
+    "--since", metavar="WHEN", default="", help="From when: 15m, 2h, 7d ago, or a time such as 2026-01-31T12:00:00Z."
+)
 
 
 def _choice(of: type[Level] | type[Outcome]) -> click.Choice[str]:
@@ -27,12 +30,18 @@ def _choice(of: type[Level] | type[Outcome]) -> click.Choice[str]:
 
 
 @click.command()
-@click.argument("name", required=False, default="")
+@click.argument("name", type=ScriptName(), required=False, default="")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @click.option(
-    "-n", "--lines", type=click.IntRange(min=0), default=100, show_default=True, help="How many lines, the newest."
+    "-n",
+    "--lines",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="How many lines, the newest.",
 )
-@click.option("--level", type=_choice(Level), help="This one and louder.")
+@click.option("--level", metavar="LEVEL", type=_choice(Level), help="debug, info, warn or error: this one and louder.")
 @_since
 @click.option("--invocation", metavar="ID", default="", help="Of one invocation.")
 @as_json
@@ -55,11 +64,17 @@ def logs(name: str, follow: bool, lines: int, level: str | None, since: str, inv
 
 
 @click.command()
-@click.argument("name", required=False, default="")
+@click.argument("name", type=ScriptName(), required=False, default="")
 @click.option(
-    "-n", "--lines", type=click.IntRange(min=1), default=50, show_default=True, help="How many invocations, the newest."
+    "-n",
+    "--lines",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="How many invocations, the newest.",
 )
-@click.option("--outcome", type=_choice(Outcome), help="That ended so.")
+@click.option("--outcome", metavar="OUTCOME", type=_choice(Outcome), help="That ended so: ok, script-error, timeout, …")
 @_since
 @as_json
 def invocations(name: str, lines: int, outcome: str | None, since: str, as_json: bool) -> None:

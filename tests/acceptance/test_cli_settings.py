@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -183,8 +185,20 @@ def test_a_pipe_that_nobody_reads_is_quiet(picloud: Running) -> None:
     assert done.stderr == b""
 
 
-def test_ctrl_c_at_a_question_exits_130_and_does_nothing(picloud: Running) -> None:
+def test_a_question_without_an_answer_does_nothing(picloud: Running) -> None:
     picloud.deploy("questioned", "return 1")
     done = picloud.cli("rm", "questioned", stdin=b"")  # the end of the input is no yes
     assert (done.returncode, b"Nothing was done" in done.stderr) == (1, True)
     assert picloud.call("GET", "/fn/questioned").status == 200
+
+
+def test_ctrl_c_exits_130_without_a_traceback(picloud: Running) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the request and never answers
+        environment = {**picloud.environment, "PICLOUD_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        command = [sys.executable, "-m", "picloud", "ls"]
+        process = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE)
+        with silent.accept()[0] as connection:
+            assert connection.recv(1)
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=30)[1]
+    assert (process.returncode, said.strip()) == (130, b"")
