@@ -2,7 +2,7 @@
 -- limits: memory_bytes=8388608
 local held, count = {}, 0
 for i = 1, 100000 do held[i] = false end
-for i = 1, 1000 do
+for i = 1, 300 do
   local done, bytes = pcall(crypto.random_bytes, 65536)
   if done then
     count = count + 1

@@ -10,7 +10,6 @@ check(crypto.hmac_sha256, text, text)
 check(log.info, text, { text = text })
 check(json.encode, text)
 check(base64.encode, text)
-check(url.encode, text)
 text = nil
 check(function() return ("y"):rep(28000000) end)
 return "contained"

@@ -215,8 +215,11 @@ def _far_inode(near_port: int, far_port: int) -> str:
 
 
 def _outcome(answer: Answer) -> str:
-    """A problem's name; the status if the script answered."""
-    return answer.problem if answer.header("content-type") == "application/problem+json" else str(answer.status)
+    """A problem's name; the status if the script answered, or forged a problem that is none."""
+    if answer.header("content-type") == "application/problem+json":
+        with suppress(AssertionError, ValueError, LookupError, TypeError):
+            return answer.problem
+    return str(answer.status)
 
 
 def _timing(answer: Answer) -> dict[str, float]:
