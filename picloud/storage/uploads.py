@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg2.extras import execute_values
 
-from picloud.errors import InvalidRequest, PreconditionFailed
+from picloud.errors import Conflict, PreconditionFailed
 from picloud.model import Condition, Upload, Uploaded
 from picloud.patterns import RouteWanted
 from picloud.storage.changes import Changed, announce
@@ -60,7 +60,7 @@ def lock(cursor: Cursor, name: str) -> Locked | None:
 def store(cursor: Cursor, name: str, upload: Upload, condition: Condition) -> tuple[Locked, Uploaded]:
     """Store a version, unless the active one has its sha256, and make it active if it is to be.
 
-    PreconditionFailed; InvalidRequest for a first version that is not to be active.
+    PreconditionFailed; Conflict for a first version that is not to be active.
     """
     cursor.execute(_LOCK_NAME, (name,))
     script = lock(cursor, name)
@@ -123,9 +123,8 @@ def _check(condition: Condition, name: str, active_version: int | None) -> None:
         raise PreconditionFailed(f"version {condition.active_version} of '{name}' is not active: {now}")
 
 
-def _never_active() -> InvalidRequest:
-    message = "the first version of a script is its active one: there is none before it to stay active"
-    return InvalidRequest(f"?activate: {message}", [{"field": "activate", "message": message}])
+def _never_active() -> Conflict:
+    return Conflict("?activate=false: there is no version before this one that could stay active; upload it without")
 
 
 def _one(cursor: Cursor) -> Any:

@@ -146,8 +146,8 @@ def test_an_upload_may_wait_for_its_activation(picloud: Running) -> None:
 
 def test_the_first_version_cannot_wait(picloud: Running) -> None:
     answer = upload(picloud, "never?activate=false", main("one"))
-    assert (answer.status, answer.problem) == (422, "invalid-request")
-    assert answer.json["errors"][0]["field"] == "activate"
+    assert (answer.status, answer.problem) == (409, "conflict")
+    assert "activate" in answer.json["detail"]
     assert picloud.api("GET", "scripts/never").status == 404
 
 

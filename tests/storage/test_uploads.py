@@ -60,7 +60,7 @@ def test_a_version_may_wait_to_be_activated(scripts: ScriptTable) -> None:
 
 
 def test_the_first_version_cannot_wait(scripts: ScriptTable) -> None:
-    with pytest.raises(InvalidRequest, match="the first version of a script is its active one"):
+    with pytest.raises(Conflict, match="no version before this one"):
         scripts.put("a", upload("1", activate=False))
     with pytest.raises(NotFound):
         scripts.get("a")
