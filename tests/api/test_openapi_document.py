@@ -5,11 +5,15 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from picloud.api import openapi
 from picloud.api.openapi_answers import OF_HTTP
+from picloud.api.openapi_schemas import Schemas
 from picloud.api.problems import TABLE
+from picloud.errors import PlatformError
+from picloud.messages.endpoint import Endpoint
 from picloud.server import refusals
 from tests.declarations import ROUTES
 
@@ -83,3 +87,15 @@ def test_a_declared_problem_is_one_of_the_table() -> None:
 def test_what_is_no_http_is_told_with_the_statuses_of_the_server() -> None:
     theirs = {status for _, status, _ in refusals._DETAILS if status != 500}
     assert set(OF_HTTP) == theirs
+
+
+def test_two_types_cannot_be_shown_under_one_name() -> None:
+    schemas = Schemas()
+    schemas.of(msgspec.defstruct("Twin", [("a", int)]))
+    with pytest.raises(PlatformError, match="Twin"):
+        schemas.of(msgspec.defstruct("TwinShape", [("b", int)]))
+
+
+def test_a_problem_that_is_none_of_the_table_is_noticed() -> None:
+    with pytest.raises(ValueError, match="no-such-problem"):
+        openapi.problems_of("/", "get", Endpoint(None, {}, problems=("no-such-problem",)))
