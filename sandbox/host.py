@@ -13,6 +13,8 @@ try:  # not hashlib: it would map libcrypto, megabytes of it, into every child
 except ImportError:
     from _sha256 import sha256  # type: ignore[import-not-found, unused-ignore]  # Python 3.11
 
+from sandbox.protocol import DONE
+
 TYPE_CHECKING = False  # importing typing would cost each fork
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,17 +28,16 @@ _BLOCK_BYTES = 64  # of SHA-256, for HMAC
 class Host:
     """What the prelude can ask for. Never raises into Lua: it would be a Python object in a script's hands.
 
-    Answers are (done, value, …): done is None if memory ran out, False if the operation failed; that is raised at the
-    end.
+    Answers are (done, value): done is None if memory ran out, False if the operation failed; that is raised at the end.
     """
 
     def __init__(self, lua: Any, emit_log: Callable[[bytes, bytes, bytes], None], call_host: CallHost) -> None:
         self.memory_bytes = 0  # 0 is no limit
         self._lua = lua
         self._set_max_memory = lua.set_max_memory
-        self._memory_used = lua.get_memory_used
         self._call_host = call_host
         self._seed_bytes, self._blocks_taken = b"", 0
+        self._reply: list[bytes] = []  # values of the last host call that Lua has not taken, in reverse
         self._broken: BaseException | None = None
         self._operations: dict[bytes, Callable[..., object]] = {
             b"limit": self._limit,
@@ -48,6 +49,7 @@ class Host:
             b"sha256": self._sha256,
             b"hmac_sha256": self._hmac_sha256,
             b"remote": self._remote,
+            b"reply": self._next_of_reply,
         }
 
     def begin(self, memory_bytes: int, seed: bytes) -> None:
@@ -61,11 +63,10 @@ class Host:
         if self._broken is not None:
             raise self._broken
 
-    def __call__(self, operation: bytes, *arguments: Any) -> tuple[object, ...]:
+    def __call__(self, operation: bytes, *arguments: Any) -> tuple[bool | None, object]:
         """Do what Lua asks."""
         try:
-            value = self._operations[operation](*arguments)
-            return (True, *value) if type(value) is tuple else (True, value)
+            return True, self._operations[operation](*arguments)
         except MemoryError:
             self._limit()
             return None, None
@@ -110,13 +111,14 @@ class Host:
     def _random_bytes(self, count: int) -> bytes:
         return self._with_room(self._take(count))
 
-    def _remote(self, name: bytes, *arguments: bytes) -> tuple[bytes, ...]:
-        """A host call: DONE and its values, or REFUSED and why."""
-        reply = self._call_host(name, arguments)
-        if self.memory_bytes and self._memory_used(total=True) + sum(map(len, reply)) > self.memory_bytes:
-            raise MemoryError  # now, while it can still be raised as Lua's own
-        self._lift()
-        return tuple(reply)
+    def _remote(self, name: bytes, *arguments: bytes) -> int:
+        """A host call: how many values its reply has; -1 if it was refused, and the one value is why."""
+        kind, *values = self._call_host(name, arguments)
+        self._reply = values[::-1]
+        return len(values) if kind == DONE else -1
+
+    def _next_of_reply(self) -> bytes:
+        return self._with_room(self._reply.pop())
 
     def _sha256(self, text: bytes) -> bytes:
         return self._with_room(sha256(text).digest())

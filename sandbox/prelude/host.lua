@@ -8,11 +8,14 @@ local error, pcall, type = error, pcall, type
 
 local OUT_OF_MEMORY = "not enough memory" -- Lua's own words: a script that catches either kind sees the same
 
-local function checked(operation, returned, done, ...)
+-- Ask Python to do OPERATION; its answer is a number, boolean or nil, so that pushing it allocates nothing.
+local function call(operation, ...)
+  local returned, done, value = pcall(raw, operation, ...)
   if returned and done then
-    return ...
-  end
-  if returned and done == nil then
+    return value
+  elseif not returned then
+    pcall(raw, "limit") -- an answer may have been on its way, with the limit lifted
+  elseif done == nil then
     error(OUT_OF_MEMORY, 0)
   end
   if type(done) == "string" then
@@ -22,20 +25,13 @@ local function checked(operation, returned, done, ...)
   error("the sandbox could not do this: " .. operation, 0)
 end
 
--- Ask Python to do OPERATION; its answer is a number, boolean or nil, so that pushing it allocates nothing.
-local function call(operation, ...)
-  return checked(operation, pcall(raw, operation, ...))
-end
-
-local function limited(...)
-  call("limit")
-  return ...
-end
-
--- The same for answers that are strings. lupa pushes it outside any protected call, so at the memory limit
+-- The same for an answer that is a string. lupa pushes it outside any protected call, so at the memory limit
 -- the push would abort the process: Python lifts the limit before it answers, and the second call sets it again.
+-- One string, never more: between the two nothing may fail, and many would need stack that there may not be.
 local function ask(operation, ...)
-  return limited(call(operation, ...))
+  local value = call(operation, ...)
+  call("limit")
+  return value
 end
 
 return { call = call, ask = ask, OUT_OF_MEMORY = OUT_OF_MEMORY }

@@ -2,7 +2,8 @@
 local fault, host = (...).fault, (...).host
 
 local select = select
-local ask, raise = host.ask, fault.raise
+local unpack = table.unpack
+local ask, call, raise = host.ask, host.call, fault.raise
 
 local BYTES_MAX = 2 * 1024 * 1024 -- of a name and its arguments, as sandbox/protocol.py has it
 local FIELD_BYTES = 4 -- what each costs beside its own length
@@ -14,11 +15,18 @@ local function start(host_calls)
   calls_max, calls_left = host_calls, host_calls
 end
 
-local function delivered(kind, ...)
-  if kind == "done" then
-    return ...
+-- COUNT values of the reply that Python holds, or, if it is negative, why there are none.
+local function delivered(count)
+  if count == 1 then
+    return ask("reply")
+  elseif count < 0 then
+    raise(ask("reply")) -- in the trusted side's words
   end
-  raise((...)) -- in the trusted side's words
+  local values = {}
+  for at = 1, count do
+    values[at] = ask("reply")
+  end
+  return unpack(values, 1, count)
 end
 
 -- Strings in → strings out; what was refused is an error at the script's line.
@@ -34,7 +42,7 @@ local function invoke(name, ...)
     raise(name .. ": " .. bytes .. " bytes are more than a host call may carry (" .. BYTES_MAX .. ")")
   end
   calls_left = calls_left - 1
-  return delivered(ask("remote", name, ...))
+  return delivered(call("remote", name, ...))
 end
 
 return { invoke = invoke, start = start }
