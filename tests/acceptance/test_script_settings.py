@@ -18,6 +18,7 @@ DEFAULTS = {
         "request_bytes": 1_048_576,
         "response_bytes": 6_291_456,
         "log_bytes": 65_536,
+        "host_calls": 1_000,
         "concurrency": 16,
     },
     "env": {},
