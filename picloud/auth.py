@@ -85,6 +85,11 @@ def is_secret(text: str) -> bool:
     return _SECRET.fullmatch(text) is not None
 
 
+def carries_secret(text: str) -> bool:
+    """Whether a token of ours stands somewhere in a text."""
+    return _SECRET.search(text) is not None
+
+
 def digest(secret: str) -> bytes:
     """What is stored of a token. It holds 256 random bits, so one plain SHA-256 cannot be searched through.
 

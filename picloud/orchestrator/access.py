@@ -5,7 +5,7 @@ Owns: the check of the setting `access`. Knows nothing of what runs.
 
 from typing import Protocol
 
-from picloud.auth import Principal, Scope, authenticate
+from picloud.auth import Principal, Scope, authenticate, carries_secret
 from picloud.model import Access, Program
 
 
@@ -25,10 +25,11 @@ class Door:
     def admit(self, program: Program, authorization: str | None) -> tuple[str, ...]:
         """Unauthorized or Forbidden, unless a script with ``access = "token"`` is sent a token that is good for it.
 
-        → names of headers to withhold from the script: the token is for the platform, and no script may learn it.
-        A public script's Authorization is its own business, and reaches it as it was sent.
+        → names of headers to withhold from the script: a token of the platform is no script's to learn, also not a
+        public one's, whose owner may have changed `access` a moment ago. Any other Authorization is a public script's
+        own business, and reaches it as it was sent.
         """
-        if program.settings.access is Access.PUBLIC:
-            return ()
-        authenticate(authorization, self._tokens.find).require(Scope.INVOKE, program.script)
-        return ("authorization",)
+        if program.settings.access is Access.TOKEN:
+            authenticate(authorization, self._tokens.find).require(Scope.INVOKE, program.script)
+            return ("authorization",)
+        return ("authorization",) if authorization and carries_secret(authorization) else ()

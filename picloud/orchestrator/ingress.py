@@ -9,7 +9,7 @@ from typing import Protocol
 
 import falcon
 
-from picloud.errors import NotFound
+from picloud.errors import Forbidden, NotFound
 from picloud.model import HeaderList, Program, new_id
 from picloud.orchestrator.access import Door
 from picloud.orchestrator.cors import Preflight, answer_preflight, preflight_of
@@ -44,8 +44,10 @@ class Ingress:
     def function(self, req: falcon.Request, resp: falcon.Response, **_: object) -> None:
         """Run the script that a path below /fn/ names, and answer with what it returns."""
         path = segments(req.env)
-        if len(path) < 2:  # /fn%2Fhello: the slash belongs to no name
+        if len(path) < 2 or path[0] != "fn":  # /fn%2Fhello: the slash belongs to no name
             raise NotFound
+        if len(path) == 2:
+            _refuse_service_worker(req)
         program = self._resolver.resolve(path[1])
         preflight = preflight_of(req.env)
         if preflight is None or not _answered(preflight, program, resp):
@@ -61,6 +63,8 @@ class Ingress:
             return
         match = tree.find(host, req.method, path)
         if match:
+            if len(path) == 1 and match.route.host is None:
+                _refuse_service_worker(req)
             self._run(self._resolver.resolve(match.route.script), path, match.params, req, resp)
         else:
             _unclaimed(req.method, tree.allow(host, path), resp)
@@ -83,6 +87,15 @@ class Ingress:
 
     def _host(self, req: falcon.Request) -> str:
         return host_of(self._proxies.host(req.env))
+
+
+def _refuse_service_worker(req: falcon.Request) -> None:
+    """Of a path whose folder is not one script's alone: it would stand before others' pages, and before the page at /.
+
+    A browser says what it is asking for, and a page cannot make it say otherwise (Service Workers, "Service-Worker").
+    """
+    if req.env.get("HTTP_SERVICE_WORKER") == "script":
+        raise Forbidden("a service worker from here would stand before other scripts: serve it below /fn/NAME/")
 
 
 def _answered(preflight: Preflight, program: Program, resp: falcon.Response) -> bool:

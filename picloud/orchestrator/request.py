@@ -5,15 +5,17 @@ Text stays as WSGI carries it (latin-1), so every byte that a client sent reache
 """
 
 import ipaddress
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 
 from picloud.auth import SESSION_COOKIE
 from picloud.messages.reading import has_body, read_body
 from picloud.model import HeaderList, Request, Trigger
 
 _FORWARDED = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "forwarded", "x-real-ip")
+_ABSOLUTE = re.compile(r"[^:/?#]+://([^/?#]*)(/[^?#]*)?")
 _HOP_BY_HOP = ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
 
 
@@ -47,7 +49,7 @@ class Proxies:
         forwarded = environ.get("HTTP_X_FORWARDED_HOST")
         if forwarded is not None and self.trusts(environ.get("REMOTE_ADDR", "")):
             return str(forwarded).rpartition(",")[2].strip()  # the last is the proxy's own word
-        return str(environ.get("HTTP_HOST", ""))
+        return _target(environ)[0] or str(environ.get("HTTP_HOST", ""))
 
     def is_https(self, environ: Mapping[str, Any]) -> bool:
         """Whether the client speaks HTTPS, by the word of a trusted proxy."""
@@ -103,11 +105,19 @@ class HttpRequest:
 
 def segments(environ: Mapping[str, Any]) -> list[str]:
     """The path split before it is decoded, so that %2F stays inside its segment: ['fn', NAME, …]; [''] for `/`."""
-    raw = environ.get("RAW_URI") or environ["PATH_INFO"]
-    path = raw.partition("?")[0].partition("#")[0] if raw.startswith("/") else urlsplit(raw).path
+    path = _target(environ)[1]
     if "%" not in path:
-        return str(path).split("/")[1:]
+        return path.split("/")[1:]
     return [unquote_to_bytes(segment.encode("latin-1")).decode("latin-1") for segment in path.split("/")[1:]]
+
+
+def _target(environ: Mapping[str, Any]) -> tuple[str, str]:
+    """(authority, path): the first is of an absolute-form target (RFC 9112, 3.2.2), where it beats the Host header."""
+    raw = str(environ.get("RAW_URI") or environ["PATH_INFO"])
+    if raw.startswith("/"):
+        return "", raw.partition("?")[0].partition("#")[0]
+    absolute = _ABSOLUTE.match(raw)
+    return (absolute[1].rpartition("@")[2], absolute[2] or "/") if absolute else ("", "/")
 
 
 def _headers(environ: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

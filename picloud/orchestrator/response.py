@@ -5,6 +5,7 @@ Owns: the headers that every answer carries, and what becomes of an outcome that
 
 import falcon
 
+from picloud.auth import SESSION_COOKIE
 from picloud.errors import PicloudError
 from picloud.model import Cors, Outcome
 from picloud.orchestrator.cors import ALLOW, EXPOSED, allow_origin, vary_by_origin
@@ -40,6 +41,8 @@ def send(finished: Finished, resp: falcon.Response) -> None:
         raise InvocationFailed(finished)
     resp.status = answer.status
     for name, value in answer.headers:
+        if name == "set-cookie" and value.partition("=")[0].strip() == SESSION_COOKIE:
+            continue  # the page at / alone sets it
         resp.append_header(name, value)
     resp.set_headers(headers(finished))
     resp.data = answer.body

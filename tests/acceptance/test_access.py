@@ -77,6 +77,28 @@ def test_the_header_of_a_public_script_is_its_own_business(picloud: Running) -> 
         assert answer.json == {"seen": authorization}
 
 
+def test_a_token_of_the_platform_is_no_scripts_to_learn(picloud: Running) -> None:
+    picloud.deploy("nosy", SEES)
+    for authorization in (f"Bearer {picloud.token}", f"bearer  {picloud.token}", f"Basic x, Bearer {picloud.token}"):
+        answer = picloud.call("GET", "/fn/nosy", headers={"authorization": authorization})
+        assert (answer.status, answer.json) == (200, {"seen": False})
+
+
+def test_a_script_cannot_set_the_session_of_the_page_at_the_root(picloud: Running) -> None:
+    picloud.deploy("forger", 'return { status = 204, headers = { ["set-cookie"] = { "picloud_session=x", "a=b" } } }')
+    answer = picloud.call("GET", "/fn/forger")
+    assert [value for name, value in answer.headers if name == "set-cookie"] == ["a=b"]
+
+
+def test_a_service_worker_may_stand_before_its_own_script_only(picloud: Running) -> None:
+    picloud.deploy("worker", "return 'x'")
+    picloud.api("POST", "routes", {"path": "/worker.js", "script": "worker"})
+    asking = {"service-worker": "script"}
+    for path, status in {"/fn/worker": 403, "/worker.js": 403, "/fn/worker/sw.js": 200}.items():
+        assert picloud.call("GET", path, headers=asking).status == status
+        assert picloud.call("GET", path).status == 200
+
+
 def test_invoke_asks_for_its_scope_whatever_the_access(picloud: Running, guarded: str) -> None:
     path = "/api/v1/scripts/guarded/invoke"
     assert ask(picloud, path, picloud.new_token(Scope.INVOKE), "POST").json == {"seen": False}

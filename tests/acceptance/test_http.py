@@ -173,3 +173,8 @@ def test_more_silent_connections_than_a_server_keeps_do_not_lock_others_out(picl
         for _ in range(2_600):
             silent.enter_context(socket.create_connection(("127.0.0.1", picloud.port)))
         assert picloud.call("GET", "/healthz").status == 200
+
+
+def test_the_prefix_is_a_segment_of_its_own(picloud: Running) -> None:
+    picloud.deploy("behind", "return 1")
+    assert picloud.call("GET", "/fn%2Fother/behind").problem == "not-found"

@@ -92,6 +92,17 @@ def test_a_route_is_for_any_method_and_host_unless_it_says_so(picloud: Running, 
     picloud.api("DELETE", "scripts/one")
 
 
+def test_a_target_in_absolute_form_names_its_host_and_may_lack_a_path(picloud: Running, add: Add) -> None:
+    add("one", "GET pi.example/")
+    add("one", "GET pi.example/abs")
+    for target, status in {
+        "http://pi.example": b"200", "http://pi.example?x": b"200", "http://pi.example/abs": b"200",
+        "http://other.example/abs": b"404", "http://": b"200", "http://[": b"400",
+    }.items():  # fmt: skip
+        answer = picloud.raw(f"GET {target} HTTP/1.1\r\nHost: pi.example\r\nConnection: close\r\n\r\n".encode())
+        assert answer.split()[1] == status, (target, answer)
+
+
 def test_routes_are_listed_by_script_and_in_pages(picloud: Running, add: Add) -> None:
     routes = [add(script, f"GET /{script}{number}").json for number in range(3) for script in ("one", "two")]
     assert picloud.api("GET", "routes?script=one").json["items"] == routes[::2]
