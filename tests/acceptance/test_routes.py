@@ -278,6 +278,8 @@ def test_a_look_up_sends_no_sql(fresh_data: Path) -> None:
         assert ours.api("POST", "routes", {"method": "GET", "path": "/yes/{x}", "script": "one"}).status == 201
         assert ours.call("GET", "/yes/1").body == b"1"
         wait_for_records(ours, 1)
+        used = "SELECT last_used_at FROM tokens"  # noted off the path of the API's requests, too
+        eventually(lambda: execute(ours.database_url, used), lambda rows: rows[0][0] is not None)
         before = statements(ours)
         for _ in range(20):
             assert [ours.call(method, "/yes/2").status for method in ("GET", "OPTIONS", "POST")] == [200, 204, 405]
