@@ -28,6 +28,7 @@ _HOP_BY_HOP = frozenset(
     b"connection keep-alive te trailer transfer-encoding upgrade proxy-connection "
     b"proxy-authenticate proxy-authorization proxy-authentication-info".split()
 )
+_OF_THE_ORIGIN = b"service-worker-allowed"  # a script has a path; this would put its page before all others of the host
 
 
 class BadFrame(Exception):
@@ -147,7 +148,8 @@ class Decoder:
 def header_list(fields: list[bytes]) -> HeaderList:
     """Names and values in turn, checked, to (lower-case name, value) in their order; BadAnswer says which is wrong.
 
-    Content-Length is dropped, since the server counts the body; what belongs to one hop is the server's and refused.
+    Content-Length is dropped, since the server counts the body; what belongs to one hop is the server's and refused,
+    and so is what would reach beyond a script's own paths in a browser.
     """
     if len(fields) % 2 or len(fields) > 2 * HEADERS_MAX:
         raise BadAnswer(f"more than {HEADERS_MAX} headers, or one without a value")
@@ -163,6 +165,8 @@ def _header(name: bytes, value: bytes) -> tuple[str, str]:
         raise BadAnswer(f"{_shown(name)} is no name of a header")
     if name in _HOP_BY_HOP:
         raise BadAnswer(f"the header {_shown(name)} is the server's to set")
+    if name == _OF_THE_ORIGIN:
+        raise BadAnswer(f"the header {_shown(name)} is refused: it would reach beyond this script's own paths")
     if not _FIELD_VALUE.fullmatch(value):
         raise BadAnswer(f"the header {_shown(name)} has a control character in its value")
     return name.decode("latin-1"), value.strip(b" \t").decode("latin-1")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picloud.executor.frames import BadFrame, Decoder
+from picloud.executor.frames import BadAnswer, BadFrame, Decoder, header_list
 from picloud.executor.said import Accepted, Log
 from picloud.model import Limits
 from sandbox import protocol
@@ -61,3 +61,9 @@ def test_lines_are_counted_as_well_as_bytes() -> None:
 def test_nothing_comes_before_accepted(first: bytes) -> None:
     with pytest.raises(BadFrame, match="out of order"):
         Decoder(LIMITS).feed(first + b"\0" + protocol.pack(b"", b""))
+
+
+@pytest.mark.parametrize("name", [b"service-worker-allowed", b"Service-Worker-Allowed"])
+def test_a_header_that_reaches_beyond_the_scripts_own_paths_is_refused(name: bytes) -> None:
+    with pytest.raises(BadAnswer, match=f"{name.decode().lower()}.*beyond this script's own paths"):
+        header_list([name, b"/"])

@@ -1,0 +1,2 @@
+-- expect: bad-response detail~"beyond this script's own paths"
+return { headers = { ["Service-Worker-Allowed"] = "/", ["content-type"] = "text/javascript" }, body = "" }
