@@ -60,7 +60,7 @@ CALL_BYTES_MAX = 2 * 1024 * 1024  # a host call's name and arguments; prelude/re
 REPLY_BYTES_MAX = 8 * 1024 * 1024  # its values
 LINE_OVERHEAD_BYTES = 64  # what a log line counts against log_bytes beside its text; prelude/log.lua has the same
 
-LEVELS = (b"debug", b"info", b"warn", b"error")
+HEADERS_MAX = 100  # of an answer; prelude/response.lua has the same
 
 _LENGTH_BYTES = 4
 

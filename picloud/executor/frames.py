@@ -13,7 +13,6 @@ from picloud.executor.said import Accepted, Answered, Call, Compiled, Died, Fail
 from picloud.model import HeaderList, Level, Limits
 from sandbox import protocol
 
-HEADERS_MAX = 100
 HEADER_BYTES_MAX = 32 * 1024  # names and values together
 _ALLOWANCE_BYTES = 64 * 1024  # of an answer, beside its body; of a failure's texts
 _LOG_LINES_MIN = 16  # beside one for each byte that a script may log
@@ -151,8 +150,10 @@ def header_list(fields: list[bytes]) -> HeaderList:
     Content-Length is dropped, since the server counts the body; what belongs to one hop is the server's and refused,
     and so is what would reach beyond a script's own paths in a browser.
     """
-    if len(fields) % 2 or len(fields) > 2 * HEADERS_MAX:
-        raise BadAnswer(f"more than {HEADERS_MAX} headers, or one without a value")
+    if len(fields) % 2:
+        raise BadAnswer("the last header has no value")
+    if len(fields) > 2 * protocol.HEADERS_MAX:
+        raise BadAnswer(f"there are {len(fields) // 2} headers; {protocol.HEADERS_MAX} are allowed")
     if sum(map(len, fields)) > HEADER_BYTES_MAX:
         raise BadAnswer(f"the headers have more than {HEADER_BYTES_MAX} bytes")
     pairs = zip(fields[::2], fields[1::2], strict=True)

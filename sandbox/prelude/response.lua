@@ -8,7 +8,7 @@ local error, next, number_type, rawequal, rawget, rawlen, tostring, type =
   error, next, math.type, rawequal, rawget, rawlen, tostring, type
 
 local JSON, TEXT = "application/json", "text/plain; charset=utf-8"
-local HEADERS_MAX = 256
+local HEADERS_MAX = 100 -- as sandbox/protocol.py has it
 
 local REFUSED = {} -- thrown; private, so no script can throw it
 local refusal

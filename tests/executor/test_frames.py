@@ -67,3 +67,15 @@ def test_nothing_comes_before_accepted(first: bytes) -> None:
 def test_a_header_that_reaches_beyond_the_scripts_own_paths_is_refused(name: bytes) -> None:
     with pytest.raises(BadAnswer, match=f"{name.decode().lower()}.*beyond this script's own paths"):
         header_list([name, b"/"])
+
+
+def test_so_many_headers_and_no_more() -> None:
+    header = [b"x-a", b"b"]
+    assert len(header_list(header * protocol.HEADERS_MAX)) == protocol.HEADERS_MAX
+    with pytest.raises(BadAnswer, match="there are 101 headers; 100 are allowed"):
+        header_list(header * (protocol.HEADERS_MAX + 1))
+
+
+def test_a_header_without_a_value_is_refused() -> None:
+    with pytest.raises(BadAnswer, match="the last header has no value"):
+        header_list([b"x-a", b"b", b"x-c"])
