@@ -57,7 +57,7 @@ BAD_RESPONSE = b"bad-response"
 INVALID_REQUEST = b"invalid-request"
 
 CALL_BYTES_MAX = 2 * 1024 * 1024  # a host call's name and arguments; prelude/remote.lua has the same
-REPLY_BYTES_MAX = 8 * 1024 * 1024  # its values
+REPLY_BYTES_MAX = 8 * 1024 * 1024  # its values; the trusted end sends no more
 LINE_OVERHEAD_BYTES = 64  # what a log line counts against log_bytes beside its text; prelude/log.lua has the same
 
 HEADERS_MAX = 100  # of an answer; prelude/response.lua has the same

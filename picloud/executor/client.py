@@ -36,8 +36,9 @@ class HostCalls(Protocol):
     """What does a script's host calls, on the trusted side."""
 
     def call(self, name: str, arguments: Sequence[bytes], deadline: float) -> Sequence[bytes]:
-        """Do it by the deadline (monotonic, s) → strings, REPLY_BYTES_MAX in all; HostCallRefused.
+        """Do it by the deadline (monotonic, s) → strings; HostCallRefused.
 
+        More than REPLY_BYTES_MAX in all do not cross: the script is told so instead.
         The arguments come from a sandbox: nothing in them is to be believed.
         """
 
@@ -191,9 +192,13 @@ def _send_all(line: Line, packets: Iterable[bytes]) -> None:
 
 def _reply(host_calls: HostCalls, call: Call, deadline: float) -> bytes:
     try:
-        return packing.reply(host_calls.call(call.name, call.arguments, deadline))
+        values = host_calls.call(call.name, call.arguments, deadline)
     except HostCallRefused as refused:
         return packing.refusal(str(refused))
+    size, most = sum(map(len, values)), protocol.REPLY_BYTES_MAX
+    if size > most:
+        return packing.refusal(f"{call.name}: {size} bytes are more than it may bring back ({most})")
+    return packing.reply(values)
 
 
 def _next_message(line: Line, decoder: Decoder) -> Message | None:

@@ -35,8 +35,9 @@ local function invoke(name, ...)
     raise(name .. ": over the limit of " .. calls_max .. " host calls")
   end
   local bytes = #name + FIELD_BYTES
+  local arguments = { ... } -- `select` in a loop would be quadratic
   for at = 1, select("#", ...) do
-    bytes = bytes + #select(at, ...) + FIELD_BYTES
+    bytes = bytes + #arguments[at] + FIELD_BYTES
   end
   if bytes > BYTES_MAX then
     raise(name .. ": " .. bytes .. " bytes are more than a host call may carry (" .. BYTES_MAX .. ")")

@@ -87,8 +87,13 @@ def test_a_run_makes_as_many_as_its_limit_says(
 
 
 def test_a_reply_may_have_many_frames(probing: Executor) -> None:
-    source = f"return tostring(#probe('probe.bytes', '{REPLY_BYTES_MAX - 100}'))"
-    assert body(probing, source) == b"%d" % (REPLY_BYTES_MAX - 100)
+    source = f"return tostring(#probe('probe.bytes', '{REPLY_BYTES_MAX}'))"
+    assert body(probing, source) == b"%d" % REPLY_BYTES_MAX
+
+
+def test_a_reply_over_its_limit_is_refused(probing: Executor) -> None:
+    source = f"local _, why = pcall(probe, 'probe.bytes', '{REPLY_BYTES_MAX + 1}') return why"
+    assert body(probing, source).endswith(b"probe.bytes: 8388609 bytes are more than it may bring back (8388608)")
 
 
 def test_a_reply_over_the_memory_that_is_left_is_a_lack_of_memory(probing: Executor) -> None:
