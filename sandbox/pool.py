@@ -6,8 +6,6 @@ A child is *idle* (waiting in accept), *busy* (serving the connection whose dupl
 matters: hang-ups, notifications, deaths, refill (see `sandbox.zygote`).
 """
 
-IDLE = -1
-
 
 class Pool:
     """State of the pool: ``spare`` sandboxes wait for work, at most ``most`` are alive."""

@@ -21,8 +21,6 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _USERS = "/etc/passwd"
 _SCRATCH = "/tmp"  # noqa: S108 - a mount point in a namespace of ours; any folder would do
 
-_HINT = "\nif this machine forbids it: start PiCloud as an ordinary user or set PICLOUD_DATABASE_URL"
-
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
