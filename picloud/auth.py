@@ -64,7 +64,7 @@ class Token:
     scripts: tuple[str, ...] | None  # those that it is good for; None: all
     created_at: datetime  # UTC, as all that follow
     expires_at: datetime | None  # None: never
-    last_used_at: datetime | None  # to the minute; None: never used
+    last_used_at: datetime | None  # a use in the minute after it is not noted; None: never used
 
 
 @dataclass(frozen=True, slots=True)

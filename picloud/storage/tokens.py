@@ -25,9 +25,9 @@ _REVOKE = "DELETE FROM tokens WHERE id = %s RETURNING 'admin' = ANY(scopes) AND 
 
 _LASTING_ADMIN = "SELECT 1 FROM tokens WHERE 'admin' = ANY(scopes) AND expires_at IS NULL LIMIT 1"
 
-_TOUCH = """UPDATE tokens SET last_used_at = used.minute
-  FROM (SELECT id, date_trunc('minute', at) AS minute FROM unnest(%s::bigint[], %s::timestamptz[]) AS it (id, at)) used
- WHERE tokens.id = used.id AND (last_used_at IS NULL OR last_used_at < used.minute)"""
+_TOUCH = """UPDATE tokens SET last_used_at = used.at
+  FROM unnest(%s::bigint[], %s::timestamptz[]) AS used (id, at)
+ WHERE tokens.id = used.id AND (last_used_at IS NULL OR last_used_at < used.at)"""
 
 
 class TokenTable:
@@ -97,7 +97,7 @@ class TokenTable:
             announce(cursor, Changed.TOKENS)
 
     def touch(self, used: Mapping[int, datetime]) -> None:
-        """Note when tokens were used: id → moment. To the minute, and never back."""
+        """Note when tokens were used: id → moment; never back."""
         with self._pool.transaction() as cursor:
             cursor.execute(_TOUCH, (list(used), list(used.values())))
 

@@ -143,13 +143,12 @@ def test_one_may_revoke_oneself_but_not_lock_all_out(picloud: Running) -> None:
     assert picloud.api("GET", "scripts").status == 200
 
 
-def test_a_use_is_seen_to_the_minute(picloud: Running) -> None:
+def test_a_use_is_seen(picloud: Running) -> None:
     made = make(picloud, "used", "read")
-    before = datetime.now(UTC).replace(second=0, microsecond=0)
+    before = datetime.now(UTC)
     call(picloud, made["token"], "GET", "scripts")
     seen = eventually(lambda: picloud.api("GET", f"tokens/{made['id']}").json["last_used_at"], bool)
     assert before <= datetime.fromisoformat(seen) <= datetime.now(UTC)
-    assert datetime.fromisoformat(seen).second == 0
 
 
 def test_a_use_right_before_the_stop_is_not_lost(fresh_data: Path) -> None:

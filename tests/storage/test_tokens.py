@@ -132,10 +132,18 @@ def test_what_makes_a_known_token_wrong_is_announced(tokens: TokenTable, pool: P
     assert heard == ["tokens ", "tokens "]  # the put and the revocation
 
 
-def test_a_use_is_noted_to_the_minute_and_never_back(tokens: TokenTable) -> None:
+def test_a_use_is_noted_and_never_back(tokens: TokenTable) -> None:
     made, other = (tokens.add(name, new_secret(), [Scope.READ]).id for name in "ab")
     moment = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)
     tokens.touch({made: moment, 999: moment})
     tokens.touch({made: moment - timedelta(minutes=5)})
-    assert tokens.get(made).last_used_at == datetime(2031, 2, 3, 4, 5, tzinfo=UTC)
+    assert tokens.get(made).last_used_at == moment
     assert tokens.get(other).last_used_at is None
+
+
+def test_a_token_is_not_used_before_it_is_there(tokens: TokenTable) -> None:
+    made = tokens.add("ci", new_secret(), [Scope.READ])
+    tokens.touch({made.id: datetime.now(UTC)})
+    used_at = tokens.get(made.id).last_used_at
+    assert used_at
+    assert used_at >= made.created_at

@@ -15,7 +15,7 @@ CREATE INDEX routes_by_script ON routes (script_id);
 ALTER TABLE tokens
     ADD scripts      text[],               -- NULL: all
     ADD expires_at   timestamptz,          -- NULL: never
-    ADD last_used_at timestamptz;          -- to the minute
+    ADD last_used_at timestamptz;          -- a use in the minute after it is not noted
 
 -- What is looked for among much else: what failed, what is loud, and what was written at a time.
 CREATE INDEX invocations_failed ON invocations (id) WHERE outcome <> 'ok';
