@@ -8,9 +8,10 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from typing import Any
 
 SCRIPT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -114,6 +115,13 @@ class Settings:
     env: Mapping[str, str] = field(default_factory=dict)
     cors: Cors | None = None  # None: the script answers for itself
     expose_errors: bool = True  # whether a caller sees the script's error message
+
+
+StoredSettings = Mapping[str, Any]
+"""What was set of a script's settings, as JSON has it; what was not follows the server."""
+
+SettingsChange = Callable[[StoredSettings], StoredSettings]
+"""What is stored of a script's settings → what is to be; InvalidRequest, and nothing is."""
 
 
 @dataclass(frozen=True, slots=True)

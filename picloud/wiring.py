@@ -129,7 +129,7 @@ class Platform:
         return Collaborators(
             known_tokens=self._tokens,
             tokens=Tokens(tokens, self._generation.bump),
-            scripts=Scripts(scripts, self._generation.bump),
+            scripts=Scripts(scripts, rules, self._generation.bump),
             uploads=Uploads(scripts, self._executor, rules, self._generation.bump),
             versions=Versions(scripts),
             settings=ScriptSettings(scripts, rules, self._generation.bump),

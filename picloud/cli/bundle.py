@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from picloud.errors import PicloudError
-from picloud.manager.files import Collector
-from picloud.manager.scripts import ENTRY, FILES_MAX, SOURCE_BYTES_MAX
+from picloud.manager.files import ENTRY, FILES_MAX, SOURCE_BYTES_MAX, Collector
 
 _LARGEST_SHOWN = 3
 

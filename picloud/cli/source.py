@@ -14,7 +14,7 @@ from picloud.cli.client import Client, connect, script_path
 from picloud.cli.completion import script_argument
 from picloud.cli.output import harmless
 from picloud.errors import PicloudError
-from picloud.manager.scripts import ENTRY
+from picloud.manager.files import ENTRY
 
 Files = dict[str, bytes]  # path → content
 

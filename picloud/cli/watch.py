@@ -20,7 +20,7 @@ from picloud.cli.bundle import read_source, script_name_of
 from picloud.cli.client import Client, connect
 from picloud.cli.deploy import address, curl_line, upload, wants_token
 from picloud.errors import PicloudError
-from picloud.manager.scripts import ENTRY
+from picloud.manager.files import ENTRY
 
 _SELF = flags.DELETE_SELF | flags.MOVE_SELF
 _CHANGES = flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM | flags.DELETE | flags.CREATE | _SELF | flags.ONLYDIR

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 
 from picloud.errors import InvalidRequest, UnsupportedMediaType
 from picloud.manager import archive, json_files
-from picloud.manager.files import Collector
-from picloud.manager.scripts import ENTRY, SOURCE_BYTES_MAX
+from picloud.manager.files import ENTRY, SOURCE_BYTES_MAX, Collector
 
 
 class Kind(enum.Enum):

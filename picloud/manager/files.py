@@ -6,8 +6,10 @@ Owns: these rules, whatever the files came in. Nothing is repaired beyond a lead
 import unicodedata
 
 from picloud.errors import BodyTooLarge, InvalidRequest
-from picloud.manager.scripts import ENTRY, FILES_MAX, SOURCE_BYTES_MAX
 
+ENTRY = "main.lua"
+FILES_MAX = 100  # of a version
+SOURCE_BYTES_MAX = 1024 * 1024  # all files together
 PATH_BYTES_MAX = 255
 DEPTH_MAX = 16  # folders and the file's own name
 

@@ -1,4 +1,4 @@
-"""A bundle's own `picloud.toml`: what it declares beside its files, and applies when it becomes active.
+"""A bundle's own `picloud.toml`: what it declares beside its files, and applies when it is first active.
 
 Owns: its tables. `[settings]` is what PATCH of the settings takes.
 """
@@ -13,8 +13,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from picloud.errors import InvalidRequest
-from picloud.manager.settings import Change, SettingsPatch, SettingsRules, Stored
+from picloud.manager.settings import SettingsPatch, SettingsRules
 from picloud.messages.reading import invalid
+from picloud.model import SettingsChange, StoredSettings
 from picloud.patterns import ANY, RouteWanted
 
 FILE = "picloud.toml"
@@ -25,7 +26,7 @@ BYTES_MAX = 16 * 1024  # a key of that many parts keeps tomllib busy for a secon
 class Manifest:
     """What a bundle declares."""
 
-    settings: Change | None = None  # None: it says nothing of them
+    settings: SettingsChange | None = None  # None: it says nothing of them
     routes: tuple[RouteWanted, ...] | None = None  # None: there is no picloud.toml
 
 
@@ -48,13 +49,13 @@ def read(files: Mapping[str, bytes], rules: SettingsRules) -> Manifest:
     return Manifest(_change(tables.settings, rules), _routes(tables.route))
 
 
-def _change(patch: SettingsPatch | UnsetType, rules: SettingsRules) -> Change | None:
+def _change(patch: SettingsPatch | UnsetType, rules: SettingsRules) -> SettingsChange | None:
     if patch is UNSET:
         return None
     with _standing_in("settings"):
         change = rules.change(patch)
 
-    def named(stored: Stored) -> Stored:
+    def named(stored: StoredSettings) -> StoredSettings:
         with _standing_in("settings"):
             return change(stored)
 

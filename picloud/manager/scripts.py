@@ -1,17 +1,16 @@
 """Scripts and their versions: what there is, and which version is active.
 
-Owns: the rules of names, and how much a version may hold. How one comes to be is `uploads`.
+Owns: the rules of names. How a version comes to be is `uploads`, what it may hold `files`.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from picloud.errors import InvalidRequest, NotFound
-from picloud.model import SCRIPT_NAME, Script, Version, is_script_name
-
-ENTRY = "main.lua"
-FILES_MAX = 100  # of a version
-SOURCE_BYTES_MAX = 1024 * 1024  # all files together
+from picloud.manager import manifest
+from picloud.manager.settings import SettingsRules
+from picloud.model import SCRIPT_NAME, Script, SettingsChange, Version, is_script_name
+from picloud.patterns import RouteWanted
 
 
 class ScriptRepository(Protocol):
@@ -26,8 +25,16 @@ class ScriptRepository(Protocol):
     def delete(self, name: str) -> None:
         """Drop a script; NotFound."""
 
-    def activate(self, name: str, version: int) -> None:
-        """Make a version the active one; NotFound."""
+    def unapplied(self, name: str, version: int) -> dict[str, bytes]:
+        """The files of a version that never was active: path → content; empty for any other."""
+
+    def activate(
+        self, name: str, version: int, *, change: SettingsChange | None, routes: Sequence[RouteWanted] | None
+    ) -> None:
+        """Make a version the active one; and, if it never was, apply what it declares.
+
+        All or nothing: NotFound, InvalidRequest, Conflict.
+        """
 
 
 class VersionRepository(Protocol):
@@ -46,8 +53,9 @@ class VersionRepository(Protocol):
 class Scripts:
     """The control plane of scripts. `announce` tells this node's processes that something changed."""
 
-    def __init__(self, repository: ScriptRepository, announce: Callable[[], None]) -> None:
+    def __init__(self, repository: ScriptRepository, rules: SettingsRules, announce: Callable[[], None]) -> None:
         self._repository = repository
+        self._rules = rules
         self._announce = announce
 
     def get(self, name: str) -> Script:
@@ -59,8 +67,12 @@ class Scripts:
         return self._repository.page(limit, after, only)
 
     def activate(self, name: str, version: int) -> Script:
-        """Make a version the active one; NotFound."""
-        self._repository.activate(name, version)
+        """Make a version the active one; the first time, with what its picloud.toml declares.
+
+        NotFound. InvalidRequest, Conflict: that cannot be applied any more, and nothing was changed.
+        """
+        declared = manifest.read(self._repository.unapplied(name, version), self._rules)
+        self._repository.activate(name, version, change=declared.settings, routes=declared.routes)
         self._announce()
         return self._repository.get(name)
 

@@ -13,15 +13,22 @@ from msgspec import UNSET, Meta, UnsetType
 from picloud.errors import InvalidRequest
 from picloud.manager import cors
 from picloud.messages.reading import form
-from picloud.model import LIMITS_MOST, VARIABLE_NAME, Access, Limits, Policy, Script, Settings, is_variable_name
+from picloud.model import (
+    LIMITS_MOST,
+    VARIABLE_NAME,
+    Access,
+    Limits,
+    Policy,
+    Script,
+    Settings,
+    SettingsChange,
+    StoredSettings,
+    is_variable_name,
+)
 
 VARIABLES_MAX = 64
 ENV_BYTES_MAX = 64 * 1024  # names and values
 MEMORY_BYTES_MIN = 512 * 1024  # what a sandbox has there for every script takes half of it
-
-Stored = Mapping[str, Any]
-Change = Callable[[Stored], Stored]
-"""What is stored of a script's settings → what is to be; InvalidRequest, and nothing is."""
 
 
 def _up_to(most: int, least: int) -> Meta:
@@ -89,7 +96,7 @@ class SettingsRepository(Protocol):
     def get(self, name: str) -> Script:
         """One script; NotFound."""
 
-    def change_settings(self, name: str, change: Change) -> Settings:
+    def change_settings(self, name: str, change: SettingsChange) -> Settings:
         """Change what is stored, one after the other → what holds now; NotFound, and what `change` raises."""
 
 
@@ -99,7 +106,7 @@ class SettingsRules:
     def __init__(self, policy: Policy) -> None:
         self._maxima = policy.maxima
 
-    def change(self, patch: SettingsPatch) -> Change:
+    def change(self, patch: SettingsPatch) -> SettingsChange:
         """A patch as a change to make; InvalidRequest says each field that is wrong by itself."""
         wrong = [*self._wrong_limits(patch), *_wrong_variables(patch), *cors.wrong(_given(patch.cors))]
         if wrong:
@@ -108,7 +115,7 @@ class SettingsRules:
         if wanted.get("cors"):
             wanted["cors"] = cors.normal(wanted["cors"])
 
-        def change(stored: Stored) -> Stored:
+        def change(stored: StoredSettings) -> StoredSettings:
             merged = _merged(stored, wanted)
             if wrong := [*_wrong_env(merged), *cors.wrong_together(merged.get("cors") or {})]:
                 raise invalid(wrong)
@@ -150,7 +157,7 @@ def invalid(wrong: list[tuple[str, str]]) -> InvalidRequest:
     return InvalidRequest(said, [{"field": field, "message": message} for field, message in wrong])
 
 
-def _merged(stored: Stored, patch: Stored) -> dict[str, Any]:
+def _merged(stored: StoredSettings, patch: StoredSettings) -> dict[str, Any]:
     """RFC 7396; what ends up empty is as good as not set, but for `cors`, which then allows nobody."""
     merged = dict(stored)
     for key, value in patch.items():
@@ -179,7 +186,7 @@ def _wrong_variables(patch: SettingsPatch) -> list[tuple[str, str]]:
     return names or [(f"env.{name}", "must not have a zero byte") for name in zeros]
 
 
-def _wrong_env(merged: Stored) -> list[tuple[str, str]]:
+def _wrong_env(merged: StoredSettings) -> list[tuple[str, str]]:
     env = merged.get("env") or {}
     size = sum(len(part.encode()) for pair in env.items() for part in pair)
     if len(env) > VARIABLES_MAX:

@@ -9,8 +9,8 @@ from typing import Protocol
 from picloud.errors import InvalidSource
 from picloud.manager import bundle, manifest
 from picloud.manager.scripts import check_name
-from picloud.manager.settings import Change, SettingsRules
-from picloud.model import ANYWAY, Condition, SyntaxProblem, Upload, Uploaded
+from picloud.manager.settings import SettingsRules
+from picloud.model import ANYWAY, Condition, SettingsChange, SyntaxProblem, Upload, Uploaded
 from picloud.patterns import RouteWanted
 
 
@@ -23,7 +23,7 @@ class UploadRepository(Protocol):
         upload: Upload,
         condition: Condition,
         *,
-        change: Change | None,
+        change: SettingsChange | None,
         routes: Sequence[RouteWanted] | None,
     ) -> Uploaded:
         """Store a new version, unless the active one is the same; and, if it is to be active, what it declares.

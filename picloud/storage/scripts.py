@@ -19,6 +19,8 @@ from picloud.model import (
     Program,
     Script,
     Settings,
+    SettingsChange,
+    StoredSettings,
     Upload,
     Uploaded,
     Version,
@@ -27,7 +29,6 @@ from picloud.patterns import RouteWanted
 from picloud.storage import uploads
 from picloud.storage.changes import Changed, announce
 from picloud.storage.pool import Pool
-from picloud.storage.uploads import Change
 
 _SCRIPT = "SELECT name, active_version, settings, created_at, updated_at FROM scripts"
 
@@ -36,14 +37,14 @@ _PAGE = "WHERE name > %(after)s AND (%(only)s IS NULL OR name = ANY(%(only)s)) O
 _VERSION = """SELECT s.name, v.version, v.sha256, v.bytes, v.created_at, v.created_by
   FROM versions v JOIN scripts s ON s.id = v.script_id"""
 
-_ACTIVATE = """UPDATE scripts s SET active_version = v.version, updated_at = now() FROM versions v
- WHERE s.name = %s AND v.script_id = s.id AND v.version = %s"""
-
 _PROGRAM = """SELECT s.active_version, s.settings, f.path, f.content
   FROM scripts s JOIN version_files f ON f.script_id = s.id AND f.version = s.active_version WHERE s.name = %s"""
 
 _FILES = """SELECT f.path, f.content FROM scripts s JOIN version_files f ON f.script_id = s.id
  WHERE s.name = %s AND f.version = %s ORDER BY f.path"""
+
+_UNAPPLIED = """SELECT f.path, f.content FROM scripts s JOIN versions v ON v.script_id = s.id AND NOT v.applied
+  JOIN version_files f ON f.script_id = s.id AND f.version = v.version WHERE s.name = %s AND v.version = %s"""
 
 
 class ScriptTable:
@@ -59,7 +60,7 @@ class ScriptTable:
         upload: Upload,
         condition: Condition = ANYWAY,
         *,
-        change: Change | None = None,
+        change: SettingsChange | None = None,
         routes: Sequence[RouteWanted] | None = None,
     ) -> Uploaded:
         """Store a new version, unless the active one has its sha256; and, if it is to be active, what it declares.
@@ -93,15 +94,21 @@ class ScriptTable:
             announce(cursor, Changed.SCRIPT, name)
             announce(cursor, Changed.ROUTES)
 
-    def activate(self, name: str, version: int) -> None:
-        """Make a version the active one; NotFound names what is missing."""
+    def activate(
+        self,
+        name: str,
+        version: int,
+        *,
+        change: SettingsChange | None = None,
+        routes: Sequence[RouteWanted] | None = None,
+    ) -> None:
+        """Make a version the active one; and, if it never was, apply what it declares: see `unapplied`.
+
+        NotFound names what is missing. All or nothing: InvalidRequest, Conflict.
+        """
         with self._pool.transaction() as cursor:
-            cursor.execute(_ACTIVATE, (name, version))
-            if cursor.rowcount == 0:
-                cursor.execute("SELECT 1 FROM scripts WHERE name = %s", (name,))
-                _found(cursor.fetchone(), name)
-                raise NotFound(f"script '{name}' has no version {version}")
-            announce(cursor, Changed.SCRIPT, name)
+            script = _found(uploads.lock(cursor, name), name)
+            uploads.activate(cursor, script, version, change, routes)
 
     def versions(self, name: str, limit: int, before: int) -> list[Version]:
         """At most limit versions, newest first, those with a number below `before`; NotFound."""
@@ -124,6 +131,12 @@ class ScriptTable:
             cursor.execute(_FILES, (name, version))
             return {path: bytes(content) for path, content in cursor.fetchall()}
 
+    def unapplied(self, name: str, version: int) -> dict[str, bytes]:
+        """The files of a version that never was active: path → content; empty for any other."""
+        with self._pool.transaction() as cursor:
+            cursor.execute(_UNAPPLIED, (name, version))
+            return {path: bytes(content) for path, content in cursor.fetchall()}
+
     def program(self, name: str) -> Program | None:
         """The active version, ready to run."""
         with self._pool.transaction() as cursor:
@@ -134,7 +147,7 @@ class ScriptTable:
         files = {path: bytes(content) for _, _, path, content in rows}
         return Program(name, rows[0][0], files, self._settings(rows[0][1]))
 
-    def change_settings(self, name: str, change: Change) -> Settings:
+    def change_settings(self, name: str, change: SettingsChange) -> Settings:
         """Replace what is set for a script by what ``change`` makes of it → what holds now; NotFound.
 
         Changes take turns; what ``change`` raises leaves everything as it was.
@@ -147,7 +160,7 @@ class ScriptTable:
         name, active_version, settings, created_at, updated_at = row
         return Script(name, active_version, self._settings(settings), created_at, updated_at)
 
-    def _settings(self, stored: dict[str, Any]) -> Settings:
+    def _settings(self, stored: StoredSettings) -> Settings:
         """What holds: what is stored, else the default, and no limit above the operator's."""
         settings = msgspec.convert({"access": self._policy.access, **stored}, Settings)
         return replace(settings, limits=settings.limits.within(self._policy.maxima))

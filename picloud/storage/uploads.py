@@ -4,21 +4,18 @@ Owns: their SQL, and who waits for whom: uploads to one name take turns, and so 
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from psycopg2.extras import execute_values
 
-from picloud.errors import Conflict, PreconditionFailed
-from picloud.model import Condition, Upload, Uploaded
+from picloud.errors import Conflict, NotFound, PreconditionFailed
+from picloud.model import Condition, SettingsChange, StoredSettings, Upload, Uploaded
 from picloud.patterns import RouteWanted
 from picloud.storage.changes import Changed, announce
 from picloud.storage.connection import Cursor
 from picloud.storage.routes import replace_declared
-
-Change = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""What is stored of a script's settings → what is to be."""
 
 _LOCK_NAME = """INSERT INTO script_names (name, last_version) VALUES (%s, 0)
     ON CONFLICT (name) DO UPDATE SET last_version = script_names.last_version"""
@@ -31,9 +28,14 @@ _NEXT_VERSION = "UPDATE script_names SET last_version = last_version + 1 WHERE n
 
 _NEW_SCRIPT = "INSERT INTO scripts (name, active_version) VALUES (%s, %s) RETURNING id"
 
-_NEW_VERSION = "INSERT INTO versions (script_id, version, sha256, bytes, created_by) VALUES (%s, %s, %s, %s, %s)"
+_NEW_VERSION = """INSERT INTO versions (script_id, version, sha256, bytes, created_by, applied)
+    VALUES (%s, %s, %s, %s, %s, %s)"""
 
 _NEW_FILES = "INSERT INTO version_files (script_id, version, path, content) VALUES %s"
+
+_APPLIED = "SELECT applied FROM versions WHERE script_id = %s AND version = %s"
+
+_SET_APPLIED = "UPDATE versions SET applied = true WHERE script_id = %s AND version = %s"
 
 _ACTIVATE = "UPDATE scripts SET active_version = %s, updated_at = now() WHERE id = %s"
 
@@ -47,7 +49,7 @@ class Locked:
     id: int
     name: str
     active_version: int
-    settings: Mapping[str, Any]  # what was set
+    settings: StoredSettings
 
 
 def lock(cursor: Cursor, name: str) -> Locked | None:
@@ -79,7 +81,22 @@ def store(cursor: Cursor, name: str, upload: Upload, condition: Condition) -> tu
     return script, Uploaded(version, version if upload.activate else script.active_version, created=True)
 
 
-def apply(cursor: Cursor, script: Locked, change: Change | None, routes: Sequence[RouteWanted] | None) -> None:
+def activate(
+    cursor: Cursor, script: Locked, version: int, change: SettingsChange | None, routes: Sequence[RouteWanted] | None
+) -> None:
+    """Make a version the active one; the first time, apply what it declares. NotFound, Conflict."""
+    cursor.execute(_APPLIED, (script.id, version))
+    row = cursor.fetchone()
+    if row is None:
+        raise NotFound(f"script '{script.name}' has no version {version}")
+    if not row[0]:
+        apply(cursor, script, change, routes)
+        cursor.execute(_SET_APPLIED, (script.id, version))
+    cursor.execute(_ACTIVATE, (version, script.id))
+    announce(cursor, Changed.SCRIPT, script.name)
+
+
+def apply(cursor: Cursor, script: Locked, change: SettingsChange | None, routes: Sequence[RouteWanted] | None) -> None:
     """Apply what a version declares: its settings, and exactly its routes; None: nothing. Conflict."""
     if change is not None:
         change_settings(cursor, script, change)
@@ -87,7 +104,7 @@ def apply(cursor: Cursor, script: Locked, change: Change | None, routes: Sequenc
         replace_declared(cursor, script.id, routes)
 
 
-def change_settings(cursor: Cursor, script: Locked, change: Change) -> dict[str, Any]:
+def change_settings(cursor: Cursor, script: Locked, change: SettingsChange) -> dict[str, Any]:
     """Replace what is set for a script by what ``change`` makes of it → that. Announced if it is anything else."""
     now = dict(change(script.settings))
     if now != script.settings:
@@ -108,7 +125,7 @@ def _new_script(cursor: Cursor, name: str, version: int) -> Locked:
 
 def _store_version(cursor: Cursor, script_id: int, version: int, upload: Upload) -> None:
     size = sum(map(len, upload.files.values()))
-    cursor.execute(_NEW_VERSION, (script_id, version, upload.sha256, size, upload.created_by))
+    cursor.execute(_NEW_VERSION, (script_id, version, upload.sha256, size, upload.created_by, upload.activate))
     rows = [(script_id, version, path, content) for path, content in upload.files.items()]
     execute_values(cursor, _NEW_FILES, rows, page_size=len(rows))
 

@@ -231,6 +231,29 @@ def test_what_waits_declares_nothing_and_is_checked_all_the_same(picloud: Runnin
     assert "did you mean 'env'?" in wrong.json["detail"]
 
 
+def test_what_waits_declares_once_it_is_first_active(picloud: Running) -> None:
+    def activate(version: int) -> tuple[int, object]:
+        answer = picloud.api("PUT", "scripts/waits-for-it/active", {"version": version})
+        return answer.status, answer.json["settings"]["env"] if answer.status == 200 else answer.problem
+
+    toml = b"settings.env.COLOUR = 'blue'\n[[route]]\npath = '/waits/for/it'"
+    upload(picloud, "waits-for-it", main("one"))
+    upload(picloud, "waits-for-it?activate=false", main("two") | {"picloud.toml": toml})
+    assert picloud.call("GET", "/waits/for/it").status == 404
+
+    picloud.deploy("owner-for-now", "return 'owner'")
+    other = picloud.api("POST", "routes", {"path": "/waits/for/it", "script": "owner-for-now"})
+    assert activate(2) == (409, "conflict")
+    assert picloud.call("GET", "/fn/waits-for-it").body == b"one"
+    picloud.api("DELETE", f"routes/{other.json['id']}")
+
+    assert activate(2) == (200, {"COLOUR": "blue"})
+    assert {picloud.call("GET", "/waits/for/it").body for _ in range(10)} == {b"two"}
+    picloud.api("PATCH", "scripts/waits-for-it/settings", {"env": {"COLOUR": "red"}})
+    assert activate(1) == (200, {"COLOUR": "red"})
+    assert activate(2) == (200, {"COLOUR": "red"})  # a rollback declares nothing
+
+
 def test_a_picloud_toml_is_applied_as_a_whole_or_not_at_all(picloud: Running) -> None:
     picloud.deploy("owner", "return 'owner'")
     assert upload(picloud, "owner", main("owner") | {"picloud.toml": b"[[route]]\npath = '/owned'"}).status == 201

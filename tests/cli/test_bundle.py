@@ -11,7 +11,7 @@ import pytest
 
 from picloud.cli.bundle import Refused, packed, read_source, script_name_of
 from picloud.errors import InvalidRequest
-from picloud.manager.scripts import FILES_MAX, SOURCE_BYTES_MAX
+from picloud.manager.files import FILES_MAX, SOURCE_BYTES_MAX
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from picloud.errors import BodyTooLarge
 from picloud.manager import bundle
 from picloud.manager.bundle import Kind
-from picloud.manager.scripts import FILES_MAX, SOURCE_BYTES_MAX
+from picloud.manager.files import FILES_MAX, SOURCE_BYTES_MAX
 from tests.manager.bodies import FORMATS, MAIN, NAMES, TYPES, entry, read, refused, tar, tar_of
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from picloud.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
 from picloud.manager import archive, bundle, files
 from picloud.manager.bundle import Kind
-from picloud.manager.scripts import FILES_MAX, SOURCE_BYTES_MAX
+from picloud.manager.files import FILES_MAX, SOURCE_BYTES_MAX
 from tests.manager.bodies import FORMATS, MAIN, NAMES, TYPES, Body, entry, read, refused, tar, tar_of
 
 thousand = settings(

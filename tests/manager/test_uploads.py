@@ -7,9 +7,9 @@ import pytest
 
 from picloud.errors import InvalidRequest, InvalidSource
 from picloud.manager.bundle import digest
-from picloud.manager.settings import Change, SettingsRules
+from picloud.manager.settings import SettingsRules
 from picloud.manager.uploads import Uploads
-from picloud.model import DEFAULT_POLICY, Condition, SyntaxProblem, Upload, Uploaded
+from picloud.model import DEFAULT_POLICY, Condition, SettingsChange, SyntaxProblem, Upload, Uploaded
 from picloud.patterns import RouteWanted
 
 MAIN = {"main.lua": b"return 1"}
@@ -20,7 +20,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self.put_uploads: list[Upload] = []
-        self.change: Change | None = None
+        self.change: SettingsChange | None = None
         self.routes: Sequence[RouteWanted] | None = None
         self.announced = 0
 
@@ -30,7 +30,7 @@ class Shelf:
         upload: Upload,
         condition: Condition,
         *,
-        change: Change | None,
+        change: SettingsChange | None,
         routes: Sequence[RouteWanted] | None,
     ) -> Uploaded:
         self.put_uploads.append(upload)

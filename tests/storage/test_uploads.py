@@ -98,6 +98,31 @@ def test_a_version_that_waits_declares_nothing_yet(scripts: ScriptTable, routes:
     assert (scripts.get("a").settings.env, paths(routes)) == ({}, [])
 
 
+def test_it_is_applied_when_it_is_first_active_and_not_again(scripts: ScriptTable, routes: RouteTable) -> None:
+    scripts.put("a", upload("1"))
+    scripts.put("a", upload("2", activate=False))
+    assert (scripts.unapplied("a", 1), scripts.unapplied("a", 2)) == ({}, dict(upload("2").files))
+    scripts.activate("a", 2, change=setting(env={"A": "1"}), routes=[HI])
+    assert (scripts.get("a").settings.env, paths(routes)) == ({"A": "1"}, [HI.path])
+    assert scripts.unapplied("a", 2) == {}
+    scripts.change_settings("a", setting(env={"A": "2"}))
+    for version in (1, 2):
+        scripts.activate("a", version, change=setting(env={"A": "3"}), routes=[])
+    assert (scripts.get("a").settings.env, paths(routes)) == ({"A": "2"}, [HI.path])
+
+
+def test_an_activation_that_cannot_apply_it_changes_nothing(scripts: ScriptTable, routes: RouteTable) -> None:
+    for name in ("other", "a"):
+        scripts.put(name, upload("1"))
+    scripts.put("a", upload("2", activate=False))
+    routes.add("other", HI)
+    with pytest.raises(Conflict, match="clashes with 'ANY /hi' of script 'other'"):
+        scripts.activate("a", 2, change=setting(env={"A": "1"}), routes=[BYE, HI])
+    found = scripts.get("a")
+    assert (found.active_version, found.settings.env, paths(routes)) == (1, {}, [HI.path])
+    assert scripts.unapplied("a", 2)
+
+
 def test_routes_that_were_added_by_hand_stay(scripts: ScriptTable, routes: RouteTable) -> None:
     scripts.put("a", upload("1"))
     routes.add("a", BYE)

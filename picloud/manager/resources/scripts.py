@@ -69,8 +69,8 @@ class ScriptResource:
         """Upload a new version, and make it the active one unless `?activate=false`.
 
         The body is Lua source, or a bundle with main.lua: a tar, gzipped or not, or JSON. At most 100 files and 1 MiB.
-        A bundle's picloud.toml is applied when the version becomes active by its upload. All is checked and every Lua
-        file compiled before anything is stored. `ETag` is the active version.
+        A bundle's picloud.toml is applied when its version is first active. All is checked and every Lua file compiled
+        before anything is stored. `ETag` is the active version.
         200: the active version has the same files.
         """
         receive(self._uploads, script, query, req, resp)
@@ -93,9 +93,13 @@ class ActiveResource:
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 
-    @endpoint(Scope.DEPLOY, body=Wanted, answers={200: ScriptShape}, problems=("not-found",))
+    @endpoint(Scope.DEPLOY, body=Wanted, answers={200: ScriptShape}, problems=("not-found", "conflict"))
     def on_put(self, _req: falcon.Request, resp: falcon.Response, script: str, body: Wanted) -> None:
-        """Make another version the active one: a rollback, or a roll forward."""
+        """Make another version the active one: a rollback, or a roll forward.
+
+        The first time also what its picloud.toml declares is applied, in the same transaction: `conflict` names a route
+        that clashes. Later times leave settings and routes alone.
+        """
         send_json(resp, script_shape(self._scripts.activate(script, body.version)))
 
 

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from picloud.errors import InvalidRequest, PreconditionFailed
 from picloud.manager import bundle
-from picloud.manager.scripts import ENTRY, FILES_MAX
+from picloud.manager.files import ENTRY, FILES_MAX
 from picloud.manager.uploads import Uploads
 from picloud.messages.endpoint import Answer
 from picloud.messages.reading import Query, ScriptName, form, has_body, read_body

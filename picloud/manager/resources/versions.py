@@ -12,7 +12,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from picloud.auth import Scope
 from picloud.manager import archive
-from picloud.manager.scripts import ENTRY, Versions
+from picloud.manager.files import ENTRY
+from picloud.manager.scripts import Versions
 from picloud.messages.endpoint import Answer, endpoint
 from picloud.messages.reading import CURSOR, Paging, Query, path_number
 from picloud.messages.writing import Page, send_json, send_page

@@ -17,6 +17,10 @@ ALTER TABLE tokens
     ADD expires_at   timestamptz,          -- NULL: never
     ADD last_used_at timestamptz;          -- a use in the minute after it is not noted
 
+-- What a version's picloud.toml declares is applied once it is first active; what was there before had none.
+ALTER TABLE versions
+    ADD applied boolean NOT NULL DEFAULT true;
+
 -- What is looked for among much else: what failed, what is loud, and what was written at a time.
 CREATE INDEX invocations_failed ON invocations (id) WHERE outcome <> 'ok';
 CREATE INDEX log_lines_loud ON log_lines (id) WHERE level IN ('warn', 'error');
