@@ -125,12 +125,18 @@ class Client:
 
 
 def connect(timeout_s: float = _TIMEOUT_S) -> Client:
-    """The PiCloud that the environment names, else the one that runs from these settings."""
+    """The PiCloud that the environment names, else the one that runs from these settings.
+
+    The token in the data folder goes to the latter only.
+    """
     settings = load()
     url = os.environ.get("PICLOUD_URL") or default_url(settings)
     if not url.startswith(("http://", "https://", "unix:")):
         raise ConfigurationError(f"PICLOUD_URL={url}: must be http://HOST:PORT, https://HOST or unix:PATH")
-    return Client(url, os.environ.get("PICLOUD_TOKEN") or _local_token(settings), timeout_s)
+    token = os.environ.get("PICLOUD_TOKEN")
+    if not token and url.rstrip("/") == default_url(settings):  # the local token is nobody else's business
+        token = _local_token(settings)
+    return Client(url, token or "", timeout_s)
 
 
 def default_url(settings: ServerSettings) -> str:
@@ -158,9 +164,10 @@ def describe(answer: urllib3.BaseHTTPResponse) -> str:
     """What a problem says, in one line."""
     try:
         problem = json.loads(answer.data)
-        return f"{problem['detail']} ({problem['type'].rpartition('/')[2]}, {answer.status})"
+        said = f"{problem['detail']} ({problem['type'].rpartition('/')[2]}, {answer.status})"
     except (ValueError, KeyError, TypeError):
-        return f"status {answer.status}"
+        said = f"status {answer.status}"
+    return f"{said}; set PICLOUD_TOKEN to a token of this PiCloud" if answer.status == 401 else said
 
 
 def _local_token(settings: ServerSettings) -> str:
