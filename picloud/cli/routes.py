@@ -62,6 +62,9 @@ def add(pattern: str, name: str, host: str | None) -> None:
     click.echo(f"{wanted} → {name}")
 
 
+route.add_command(add, "set")
+
+
 @route.command("rm")
 @click.argument("route", metavar="ID|'METHOD PATH'")
 @click.option("--host", metavar="HOST", help="The route's host, if it is not every one.")

@@ -79,6 +79,9 @@ def add(name: str, scopes: tuple[str, ...], scripts: tuple[str, ...], expires: d
     click.echo("Keep the line above: it is not shown again.", err=True)
 
 
+token.add_command(add, "set")
+
+
 @token.command("rm")
 @click.argument("token", metavar="ID|NAME")
 def rm(token: str) -> None:

@@ -65,7 +65,7 @@ def test_variables_are_set_listed_and_removed(picloud: Running) -> None:
 def test_routes_are_added_listed_and_removed(picloud: Running) -> None:
     picloud.deploy("routed", "return function(r) return r.params.name or r.method end")
     assert text(picloud.cli("route", "add", "get /routed/{name}", "routed")) == "GET /routed/{name} → routed\n"
-    text(picloud.cli("route", "add", "/routed-host", "routed", "--host", "A.example"))
+    text(picloud.cli("route", "set", "/routed-host", "routed", "--host", "A.example"))
     assert picloud.call("GET", "/routed/x").body == b"x"
     assert picloud.call("PUT", "/routed-host", headers={"host": "a.example"}).body == b"PUT"
     listed = [line.split("\t")[1:] for line in text(picloud.cli("route", "ls")).splitlines()]
@@ -107,7 +107,7 @@ def test_a_token_is_shown_once_alone_on_stdout(picloud: Running) -> None:
 
 
 def test_a_token_is_revoked_by_its_id(picloud: Running) -> None:
-    text(picloud.cli("token", "add", "numbered", "--scope", "invoke", "--scope", "deploy"))
+    text(picloud.cli("token", "set", "numbered", "--scope", "invoke", "--scope", "deploy"))
     (it,) = [it for it in json.loads(text(picloud.cli("token", "ls", "--json"))) if it["name"] == "numbered"]
     text(picloud.cli("token", "rm", str(it["id"])))
     assert "numbered" not in text(picloud.cli("token", "ls"))

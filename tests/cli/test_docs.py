@@ -14,9 +14,12 @@ SECTIONS = dict(re.findall(r"^### `(picloud [^`]+)`\n(.*?)(?=^##|\Z)", DOCS, re.
 
 
 def commands(command: click.Command, words: str) -> Iterator[tuple[str, click.Command]]:
-    """Every command that does something → its words."""
+    """Every command that does something, by each of its names → its words."""
     if isinstance(command, click.Group):
-        for name, inner in command.commands.items():
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner
             yield from commands(inner, f"{words} {name}")
     else:
         yield words, command
@@ -27,7 +30,9 @@ COMMANDS = {
         [words, *(it.make_metavar(click.Context(command)) for it in command.params if isinstance(it, click.Argument))]
     ): command
     for words, command in commands(picloud, "picloud")
+    if command.name == words.split()[-1]
 }
+ALIASES = {words: command for words, command in commands(picloud, "picloud") if command.name != words.split()[-1]}
 
 
 def row(option: click.Option) -> str:
@@ -40,6 +45,13 @@ def row(option: click.Option) -> str:
 
 def test_the_page_has_every_command_and_no_other() -> None:
     assert sorted(SECTIONS) == sorted(COMMANDS)
+
+
+def test_a_second_name_stands_where_the_first_is_explained() -> None:
+    assert sorted(ALIASES) == ["picloud route set", "picloud token set"]
+    for words, command in ALIASES.items():
+        (usage,) = [usage for usage, it in COMMANDS.items() if it is command]
+        assert f"`{words}` is the same." in " ".join(SECTIONS[usage].split())
 
 
 @pytest.mark.parametrize("usage", sorted(COMMANDS))
