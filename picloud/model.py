@@ -9,9 +9,11 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 SCRIPT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -139,6 +141,11 @@ class Policy:
         concurrency=256,
     )
     access: Access = Access.PUBLIC
+
+    def hold(self, stored: Mapping[str, Any]) -> Settings:
+        """What holds for a script: what was set, else the default, and no limit above the operator's."""
+        settings = msgspec.convert({"access": self.access, **stored}, Settings)
+        return replace(settings, limits=settings.limits.within(self.maxima))
 
 
 DEFAULT_POLICY = Policy()

@@ -120,7 +120,7 @@ def _end(number: int, _frame: object) -> NoReturn:
 
 
 def _settings(declared: Manifest, changes: Assignments, variables: Assignments, policy: Policy) -> Settings:
-    """What the bundle says, then what the command line says, else the defaults."""
+    """What the bundle says, then what the command line says, else the defaults; held to what a server would allow."""
     wanted = nested([*changes, *((f"env.{name}", json.dumps(text)) for name, text in variables)])
     stored = declared.settings({}) if declared.settings else {}
     try:
@@ -130,7 +130,7 @@ def _settings(declared: Manifest, changes: Assignments, variables: Assignments, 
         raise click.BadParameter(str(invalid(SettingsPatch, error, "")), param_hint="--set") from error
     except InvalidRequest as error:
         raise click.BadParameter(str(error), param_hint="--set") from error
-    return msgspec.convert(stored, Settings)
+    return policy.hold(stored)
 
 
 def _request(

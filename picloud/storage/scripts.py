@@ -5,10 +5,7 @@ Of settings only what was set is stored; the rest is the server's, and so is the
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from typing import Any
-
-import msgspec
 
 from picloud.errors import NotFound
 from picloud.model import (
@@ -20,7 +17,6 @@ from picloud.model import (
     Script,
     Settings,
     SettingsChange,
-    StoredSettings,
     Upload,
     Uploaded,
     Version,
@@ -145,7 +141,7 @@ class ScriptTable:
         if not rows:
             return None
         files = {path: bytes(content) for _, _, path, content in rows}
-        return Program(name, rows[0][0], files, self._settings(rows[0][1]))
+        return Program(name, rows[0][0], files, self._policy.hold(rows[0][1]))
 
     def change_settings(self, name: str, change: SettingsChange) -> Settings:
         """Replace what is set for a script by what ``change`` makes of it → what holds now; NotFound.
@@ -154,16 +150,11 @@ class ScriptTable:
         """
         with self._pool.transaction() as cursor:
             script = _found(uploads.lock(cursor, name), name)
-            return self._settings(uploads.change_settings(cursor, script, change))
+            return self._policy.hold(uploads.change_settings(cursor, script, change))
 
     def _script(self, row: Any) -> Script:
         name, active_version, settings, created_at, updated_at = row
-        return Script(name, active_version, self._settings(settings), created_at, updated_at)
-
-    def _settings(self, stored: StoredSettings) -> Settings:
-        """What holds: what is stored, else the default, and no limit above the operator's."""
-        settings = msgspec.convert({"access": self._policy.access, **stored}, Settings)
-        return replace(settings, limits=settings.limits.within(self._policy.maxima))
+        return Script(name, active_version, self._policy.hold(settings), created_at, updated_at)
 
 
 def _found(row: Any, name: str) -> Any:

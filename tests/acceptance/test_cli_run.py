@@ -102,6 +102,12 @@ def test_what_goes_wrong_exits_1_and_says_why(
     assert b"Traceback" not in done.stderr
 
 
+def test_a_run_is_held_to_the_operators_maxima(tmp_path: Path, environment: dict[str, str]) -> None:
+    file = script(tmp_path, "while true do end")
+    done = run({**environment, "PICLOUD_WALL_MS_MAX": "100"}, tmp_path, file)
+    assert b"wall clock limit of 100 ms (timeout)" in done.stderr
+
+
 def test_a_syntax_error_of_any_file_is_shown_with_its_line_and_a_caret(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
