@@ -5,17 +5,62 @@ Errors say what, where and what to do. Exit status: 1 for what failed, 2 for how
 
 import signal
 import sys
+from importlib import import_module
 
 import click
+from click.shell_completion import CompletionItem
 
 from picloud import __version__
-from picloud.cli import completion, deploy, doctor, records, routes, run, scripts, settings, source, starter, tokens, up
 from picloud.errors import ConfigurationError, PicloudError
 
 _INTERRUPTED = 128 + signal.SIGINT
 
+_COMMANDS = {  # name → module: imported when it is named, so that Tab and `--version` wait for none of them
+    "completion": "completion",
+    "deploy": "deploy",
+    "diff": "source",
+    "doctor": "doctor",
+    "env": "settings",
+    "init": "starter",
+    "invocations": "records",
+    "invoke": "scripts",
+    "logs": "records",
+    "ls": "scripts",
+    "migrate": "up",
+    "rm": "scripts",
+    "rollback": "scripts",
+    "route": "routes",
+    "run": "run",
+    "settings": "settings",
+    "show": "scripts",
+    "source": "source",
+    "token": "tokens",
+    "up": "up",
+    "versions": "scripts",
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Commands(click.Group):
+    """Commands that are imported when they are named; each is its module's attribute of the same name."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Every name."""
+        return list(_COMMANDS)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        """The command of this name; None if there is none."""
+        if name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"{__name__}.{_COMMANDS[name]}"), name)
+        return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names alone: for what they mean all would have to be imported."""
+        names = [CompletionItem(name) for name in _COMMANDS if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="picloud")
 def picloud() -> None:
     """Upload a Lua script, get an HTTP endpoint.
@@ -23,16 +68,6 @@ def picloud() -> None:
     'picloud up' starts everything here; the other commands talk to a running PiCloud: PICLOUD_URL and PICLOUD_TOKEN
     say which, without them the one that 'picloud up' started from this folder.
     """
-
-
-for command in (
-    *(up.up, deploy.deploy, starter.init, run.run),
-    *scripts.COMMANDS,
-    *records.COMMANDS,
-    *(source.source, source.diff, routes.route, settings.settings, settings.env, tokens.token),
-    *(up.migrate, doctor.doctor, completion.completion),
-):
-    picloud.add_command(command)
 
 
 def main() -> None:

@@ -88,9 +88,6 @@ def invocations(name: str, lines: int, outcome: str | None, since: str, as_json:
     show_rows(found, columns, as_json)
 
 
-COMMANDS = (logs, invocations)
-
-
 def log_text(line: dict[str, Any]) -> str:
     """One log line for a terminal."""
     fields = json.dumps(line["fields"], ensure_ascii=False) if line["fields"] else ""

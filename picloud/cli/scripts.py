@@ -110,9 +110,6 @@ def rm(name: str, yes: bool) -> None:
     click.echo(f"{name} is deleted{f', and with it {routes}' if routes else ''}")
 
 
-COMMANDS = (invoke, ls, show, versions, rollback, rm)
-
-
 def _logs_of(client: Client, invocation: str) -> list[dict[str, Any]]:
     """The lines of one invocation, once its record is there: records are written in batches."""
     until = time.monotonic() + _LOGS_APPEAR_WITHIN_S
