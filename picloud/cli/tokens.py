@@ -1,8 +1,7 @@
 """`picloud token …`: who else may use this PiCloud."""
 
 import json
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -12,11 +11,10 @@ from picloud.cli.client import API, Client, connect
 from picloud.cli.completion import ScriptName
 from picloud.cli.output import as_json, show_rows
 from picloud.errors import PicloudError
+from picloud.messages.moments import read_span
 
 _TOKENS = f"{API}/tokens"
 _COLUMNS = ("id", "name", "scopes", "scripts", "created_at", "expires_at", "last_used_at")
-_SPAN = re.compile(r"(\d{1,5})([mhdw])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class Expiry(click.ParamType[datetime]):
@@ -28,8 +26,9 @@ class Expiry(click.ParamType[datetime]):
         """A moment; one without an offset is UTC."""
         if isinstance(value, datetime):
             return value
-        if span := _SPAN.fullmatch(str(value)):
-            return datetime.now(UTC) + timedelta(**{_UNITS[span[2]]: int(span[1])})
+        span = read_span(str(value))
+        if span is not None:
+            return datetime.now(UTC) + span
         try:
             moment = datetime.fromisoformat(str(value))
         except ValueError:

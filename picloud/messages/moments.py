@@ -8,8 +8,8 @@ import msgspec
 
 from picloud.errors import InvalidRequest
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_AGO = re.compile("([0-9]{1,5})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SPAN = re.compile("([0-9]{1,5})([smhdw])")
 _ZONE_AFTER_SPACE = re.compile(" (?=[0-9]{2}:[0-9]{2}$)")
 _EARLIEST, _LATEST = (moment.replace(tzinfo=UTC) for moment in (datetime.min, datetime.max))  # noqa: DTZ901
 _RFC_3339 = {"format": "date-time"}
@@ -25,9 +25,15 @@ MomentOrAgoText = Annotated[
     str,
     msgspec.Meta(
         description="then or later: RFC 3339 with a zone, as 2026-01-31T12:00:00Z, or how long ago: 90s, 15m, 2h, 7d",
-        extra_json_schema={"anyOf": [_RFC_3339, {"pattern": f"^{_AGO.pattern}$"}]},
+        extra_json_schema={"anyOf": [_RFC_3339, {"pattern": f"^{_SPAN.pattern}$"}]},
     ),
 ]
+
+
+def read_span(text: str) -> timedelta | None:
+    """`90s`, `15m`, `2h`, `7d` or `4w` as what they are; None for what is none of them."""
+    span = _SPAN.fullmatch(text)
+    return timedelta(**{_UNITS[span[2]]: int(span[1])}) if span else None
 
 
 def read_moment(text: str | None, field: str) -> datetime | None:
@@ -47,9 +53,9 @@ def read_moment(text: str | None, field: str) -> datetime | None:
 
 def read_moment_or_ago(text: str | None, field: str) -> datetime | None:
     """The same, where `15m` is fifteen minutes ago."""
-    ago = _AGO.fullmatch(text or "")
-    if ago:
-        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    ago = read_span(text or "")
+    if ago is not None:
+        return datetime.now(UTC) - ago
     if text is not None and "-" not in text:
         raise _wrong(field, "must be a time such as 2026-01-31T12:00:00Z, or how long ago, such as 90s, 15m, 2h or 7d")
     return read_moment(text, field)

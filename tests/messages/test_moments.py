@@ -33,6 +33,7 @@ def test_a_moment_is_rfc_3339(text: str | None, moment: datetime | None) -> None
         ("15m", timedelta(minutes=15)),
         ("2h", timedelta(hours=2)),
         ("7d", timedelta(days=7)),
+        ("4w", timedelta(weeks=4)),
     ],
 )
 def test_a_duration_is_before_now(text: str, ago: timedelta) -> None:
@@ -45,7 +46,7 @@ def test_a_duration_is_before_now(text: str, ago: timedelta) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("x", "15", "m", "-15m", "1.5h", "15 m", "15M", "1w", "999999d", ""),
+        *("x", "15", "m", "-15m", "1.5h", "15 m", "15M", "1y", "999999d", ""),
         *("2026-01-31", "2026-01-31T12:00:00", "2026-02-30T12:00:00Z", "2026-01-31T25:00:00Z", "12:00:00Z"),
         *("20260131T120000Z", "2026-01-31T12:00Z", "١٥m", "2026-01-31T12:00:00Z "),
     ],
