@@ -5,16 +5,15 @@ what cannot be uploaded is refused by name before anything is sent.
 """
 
 import gzip
-import io
 import os
 import re
 import stat
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from picloud.errors import PicloudError
+from picloud.manager import archive
 from picloud.manager.files import ENTRY, FILES_MAX, SOURCE_BYTES_MAX, Collector
 
 _LARGEST_SHOWN = 3
@@ -58,13 +57,7 @@ def read_source(path: Path) -> Source:
 
 def packed(files: dict[str, bytes]) -> bytes:
     """A tar.gz that depends on nothing but the names and the bytes of the files."""
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for name in sorted(files):
-            entry = tarfile.TarInfo(name)  # of nobody, 0644, in 1970
-            entry.size = len(files[name])
-            tar.addfile(entry, io.BytesIO(files[name]))
-    return gzip.compress(archive.getvalue(), mtime=0)
+    return gzip.compress(archive.pack(files), mtime=0)
 
 
 def script_name_of(path: Path) -> str:

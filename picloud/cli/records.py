@@ -1,7 +1,6 @@
 """Commands for what ran: its log and its outcomes."""
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,16 +8,13 @@ from urllib.parse import urlencode
 
 import click
 
-from picloud.cli.client import Client, Interrupted, connect
+from picloud.cli.client import API, Client, Interrupted, connect, script_path
 from picloud.cli.completion import ScriptName
 from picloud.cli.output import as_json, harmless, show_json, show_rows
-from picloud.errors import PicloudError
-from picloud.model import Level, Outcome, is_script_name
+from picloud.model import Level, Outcome
 
-_API = "/api/v1"
 _RETRY_S = (1.0, 15.0)  # first and longest wait before the next try
 _LINES_MAX = 500  # that the server begins with
-_INTERRUPTED = 130  # what a shell says of a command that Ctrl-C ended
 
 _since = click.option(
     "--since", metavar="WHEN", default="", help="From when: 15m, 2h, 7d ago, or a time such as 2026-01-31T12:00:00Z."
@@ -52,7 +48,7 @@ def logs(name: str, follow: bool, lines: int, level: str | None, since: str, inv
     if follow:
         _follow(client, name, wanted, lines, as_json)
         return
-    found = list(client.items(f"{_API}/logs?{wanted}", lines))[::-1]
+    found = list(client.items(f"{API}/logs?{wanted}", lines))[::-1]
     found.sort(key=lambda line: str(line["at"]))  # a batch is written when it ends, and shown as it was written
     if not found:
         _require_script(client, name)
@@ -81,7 +77,7 @@ def invocations(name: str, lines: int, outcome: str | None, since: str, as_json:
     """List what ran, newest first."""
     client = connect()
     wanted = _query(script=name, outcome=outcome, since=since)
-    found = list(client.items(f"{_API}/invocations?{wanted}", lines))
+    found = list(client.items(f"{API}/invocations?{wanted}", lines))
     if not found:
         _require_script(client, name)
     columns = ("id", "started_at", "script", "version", "trigger", "outcome", "status", "run_ms", "error")
@@ -100,21 +96,16 @@ def _query(**wanted: str | None) -> str:
 
 def _require_script(client: Client, name: str) -> None:
     """Say so if there is no such script: it was mistyped."""
-    if name and not is_script_name(name):
-        raise PicloudError(f"there is no script {name!r}, and there cannot be one of this name")
     if name:
-        client.call("GET", f"{_API}/scripts/{name}")
+        client.call("GET", script_path(name))
 
 
 def _follow(client: Client, name: str, wanted: str, lines: int, as_json: bool) -> None:
-    try:
-        _require_script(client, name)
-        client.call("GET", f"{_API}/logs?limit=1&{wanted}")  # what is wrong from the start is no reason to try again
-        begin = f"limit={min(lines, _LINES_MAX)}&" if lines else ""
-        for line in _lines_that_come(client, f"{_API}/logs?follow=true&{begin}{wanted}"):
-            click.echo(json.dumps(line, ensure_ascii=False) if as_json else log_text(line))
-    except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
+    _require_script(client, name)
+    client.call("GET", f"{API}/logs?limit=1&{wanted}")  # what is wrong from the start is no reason to try again
+    begin = f"limit={min(lines, _LINES_MAX)}&" if lines else ""
+    for line in _lines_that_come(client, f"{API}/logs?follow=true&{begin}{wanted}"):
+        click.echo(json.dumps(line, ensure_ascii=False) if as_json else log_text(line))
 
 
 def _lines_that_come(client: Client, path: str) -> Iterator[dict[str, Any]]:

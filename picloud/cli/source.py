@@ -62,11 +62,8 @@ def diff(name: str, a: int | None, b: int | None) -> None:
 
 
 def active_version(client: Client, name: str) -> int:
-    """The number of the active version; PicloudError if there is none."""
-    number = client.call("GET", script_path(name))["active_version"]
-    if not number:
-        raise PicloudError(f"no version of '{name}' is active; say which: 'picloud versions {name}' lists them")
-    return int(number)
+    """The number of the active version."""
+    return int(client.call("GET", script_path(name))["active_version"])
 
 
 def version_before(client: Client, name: str, number: int) -> int:

@@ -18,7 +18,7 @@ import click
 from picloud import __version__
 from picloud.auth import Scope, new_secret
 from picloud.cli.bundle import script_name_of
-from picloud.cli.client import Client, default_url, describe
+from picloud.cli.client import Client, default_url, describe, script_path
 from picloud.cli.deploy import curl_line
 from picloud.cli.parts import executor_part, listening, server_part, stop_undisturbed, watcher_part
 from picloud.errors import PlatformError
@@ -207,8 +207,9 @@ def _greet(settings: ServerSettings, example: Path | None) -> None:
 
 def _show_example(client: Client, example: Path) -> None:
     name = script_name_of(example)
-    if client.send("GET", f"/api/v1/scripts/{name}").status == 404:
-        client.call("PUT", f"/api/v1/scripts/{name}", example.read_bytes(), {"content-type": "text/x-lua"})
+    path = script_path(name)
+    if client.send("GET", path).status == 404:
+        client.call("PUT", path, example.read_bytes(), {"content-type": "text/x-lua"})
     answer = client.send("GET", f"/fn/{name}")
     text = answer.data.decode(errors="replace").rstrip() if answer.status < 400 else describe(answer)
     click.echo(f"  {name:8} {text}")
