@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import fcntl
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -186,11 +187,23 @@ def _ensure_admin_token(settings: ServerSettings) -> None:
             return
         secret = new_secret()
         path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-            file.write(secret + "\n")
-        tokens.put(f"admin@{socket.gethostname()}", secret, [Scope.ADMIN])  # nodes share a database
+        _write_private(path, secret)
+        tokens.put(f"admin@{socket.gethostname()}-{_node(settings)}", secret, [Scope.ADMIN])
     finally:
         pool.close()
+
+
+def _node(settings: ServerSettings) -> str:
+    """What tells this data folder from others on the same database: nodes may have one host name."""
+    path = settings.data / "node"
+    if not path.exists():
+        _write_private(path, secrets.token_hex(4))
+    return path.read_text(encoding="ascii").strip()
+
+
+def _write_private(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write(text + "\n")
 
 
 def _greet(settings: ServerSettings, example: Path | None) -> None:

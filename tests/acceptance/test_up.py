@@ -155,3 +155,13 @@ def await_end(pidfd: int) -> None:
     poller.register(pidfd, select.POLLIN)
     assert poller.poll(10_000), "a process outlived the one that started it"
     os.close(pidfd)
+
+
+def test_two_nodes_of_one_name_on_one_database_have_an_admin_token_each(tmp_path: Path) -> None:
+    with (
+        running(tmp_path / "first") as first,
+        running(tmp_path / "second", PICLOUD_DATABASE_URL=first.database_url) as second,
+    ):
+        for node in (first, second):
+            assert node.api("GET", "tokens").status == 200
+        assert len(first.api("GET", "tokens").json["items"]) == 2
