@@ -19,11 +19,8 @@ class RouteRepository(Protocol):
     def get(self, identifier: int, only: Collection[str] | None) -> Route:
         """One route; NotFound."""
 
-    def require_script(self, name: str) -> None:
-        """NotFound unless there is such a script."""
-
-    def add(self, script: str, wanted: RouteWanted) -> Route:
-        """Store one; Conflict, NotFound: there is no such script."""
+    def add(self, script: str, wanted: RouteWanted, only: Collection[str] | None) -> Route:
+        """Store one; Conflict, which names no others; NotFound: there is no such script."""
 
     def delete(self, identifier: int, only: Collection[str] | None) -> None:
         """Drop one; NotFound."""
@@ -47,10 +44,9 @@ class Routes:
         """One route; NotFound."""
         return self._repository.get(identifier, only)
 
-    def add(self, script: str, method: str, host: str | None, path: str) -> Route:
-        """A route to a script. NotFound: there is none; InvalidRequest; Conflict names what it clashes with."""
-        self._repository.require_script(script)
-        route = self._repository.add(script, RouteWanted(method, host, path))
+    def add(self, script: str, method: str, host: str | None, path: str, only: Collection[str] | None = None) -> Route:
+        """A route to a script. InvalidRequest; NotFound: there is none; Conflict names what it clashes with."""
+        route = self._repository.add(script, RouteWanted(method, host, path), only)
         self._announce()
         return route
 

@@ -29,11 +29,17 @@ class ScriptRepository(Protocol):
         """The files of a version that never was active: path → content; empty for any other."""
 
     def activate(
-        self, name: str, version: int, *, change: SettingsChange | None, routes: Sequence[RouteWanted] | None
+        self,
+        name: str,
+        version: int,
+        *,
+        change: SettingsChange | None,
+        routes: Sequence[RouteWanted] | None,
+        only: Collection[str] | None,
     ) -> None:
         """Make a version the active one; and, if it never was, apply what it declares.
 
-        All or nothing: NotFound, InvalidRequest, Conflict.
+        All or nothing: NotFound, InvalidRequest, Conflict, which names no script but ``only``, if given.
         """
 
 
@@ -66,13 +72,14 @@ class Scripts:
         """Scripts by name, those behind `after`; of these alone, if any are given."""
         return self._repository.page(limit, after, only)
 
-    def activate(self, name: str, version: int) -> Script:
+    def activate(self, name: str, version: int, only: Collection[str] | None = None) -> Script:
         """Make a version the active one; the first time, with what its picloud.toml declares.
 
-        NotFound. InvalidRequest, Conflict: that cannot be applied any more, and nothing was changed.
+        NotFound. InvalidRequest, Conflict: that cannot be applied any more, and nothing was changed. ``only``: the
+        scripts that the caller's token is limited to, or None; a conflict names no other.
         """
         declared = manifest.read(self._repository.unapplied(name, version), self._rules)
-        self._repository.activate(name, version, change=declared.settings, routes=declared.routes)
+        self._repository.activate(name, version, change=declared.settings, routes=declared.routes, only=only)
         self._announce()
         return self._repository.get(name)
 

@@ -3,7 +3,7 @@
 Owns: the order of the checks. Knows nothing of HTTP, of PostgreSQL, or of how a source is compiled.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from picloud.errors import InvalidSource
@@ -25,10 +25,11 @@ class UploadRepository(Protocol):
         *,
         change: SettingsChange | None,
         routes: Sequence[RouteWanted] | None,
+        only: Collection[str] | None,
     ) -> Uploaded:
         """Store a new version, unless the active one is the same; and, if it is to be active, what it declares.
 
-        All or nothing: PreconditionFailed, InvalidRequest, Conflict.
+        All or nothing: PreconditionFailed, InvalidRequest, Conflict, which names no script but ``only``, if given.
         """
 
 
@@ -62,17 +63,21 @@ class Uploads:
         condition: Condition = ANYWAY,
         *,
         activate: bool = True,
+        only: Collection[str] | None = None,
     ) -> Uploaded:
         """Check files and store them as a new version, the active one unless told otherwise.
 
-        InvalidRequest, InvalidSource, PreconditionFailed, Conflict: nothing was stored.
+        InvalidRequest, InvalidSource, PreconditionFailed, Conflict: nothing was stored. ``only``: the scripts that the
+        caller's token is limited to, or None; a conflict names no other.
         """
         check_name(name)
         declared = manifest.read(files, self._rules)
         if problem := self._checker.check(files):
             raise InvalidSource(problem.file, problem.line, problem.message)
         upload = Upload(files, bundle.digest(files), created_by, activate)
-        done = self._repository.put(name, upload, condition, change=declared.settings, routes=declared.routes)
+        done = self._repository.put(
+            name, upload, condition, change=declared.settings, routes=declared.routes, only=only
+        )
         if activate:
             self._announce()
         return done

@@ -1,4 +1,4 @@
-"""Routes in PostgreSQL.
+"""Routes in PostgreSQL. ``only``: the scripts that who asks may know of; None: all.
 
 Every change is announced in its transaction: the tables that workers keep are built anew from what is visible then.
 """
@@ -43,9 +43,9 @@ class RouteTable:
         self._pool = pool
 
     def all(self) -> list[Route]:
-        """Every route."""
+        """Every route, in the order in which they were added."""
         with self._pool.transaction() as cursor:
-            cursor.execute(_ROUTE)
+            cursor.execute(f"{_ROUTE} ORDER BY r.id")
             return [Route(*row) for row in cursor.fetchall()]
 
     def page(self, limit: int, after: int, only: Collection[str] | None = None) -> list[Route]:
@@ -60,15 +60,10 @@ class RouteTable:
             cursor.execute(f"{_ROUTE} {_ONE}", {"id": identifier, "only": _list(only)})
             return Route(*_found(cursor.fetchone(), identifier))
 
-    def require_script(self, name: str) -> None:
-        """NotFound unless there is such a script."""
-        with self._pool.transaction() as cursor:
-            _script_id(cursor, name)
-
-    def add(self, script: str, wanted: RouteWanted) -> Route:
+    def add(self, script: str, wanted: RouteWanted, only: Collection[str] | None = None) -> Route:
         """Store a route to a script; Conflict names the one that it clashes with, NotFound: there is no such script."""
         with self._pool.transaction() as cursor:
-            identifier = _insert(cursor, _script_id(cursor, script), wanted, declared=False)
+            identifier = _insert(cursor, _script_id(cursor, script), wanted, only, declared=False)
             announce(cursor, Changed.ROUTES)
             return Route(identifier, wanted.method, wanted.host, wanted.path, script)
 
@@ -80,7 +75,9 @@ class RouteTable:
             announce(cursor, Changed.ROUTES)
 
 
-def replace_declared(cursor: Cursor, script_id: int, wanted: Sequence[RouteWanted]) -> None:
+def replace_declared(
+    cursor: Cursor, script_id: int, wanted: Sequence[RouteWanted], only: Collection[str] | None = None
+) -> None:
     """Make the routes that a script declares itself exactly these, in the caller's transaction.
 
     What is there already keeps its id, also if it was added by hand before. Conflict names the clash: two of these,
@@ -98,7 +95,7 @@ def replace_declared(cursor: Cursor, script_id: int, wanted: Sequence[RouteWante
             continue
         changed = True
         if identifier is None:
-            _insert(cursor, script_id, route, declared=True)
+            _insert(cursor, script_id, route, only, declared=True)
         else:
             cursor.execute(_DECLARE, (route.path, identifier))
     if changed:
@@ -113,21 +110,25 @@ def _script_id(cursor: Cursor, name: str) -> int:
     return int(row[0])
 
 
-def _insert(cursor: Cursor, script_id: int, wanted: RouteWanted, *, declared: bool) -> int:
+def _insert(
+    cursor: Cursor, script_id: int, wanted: RouteWanted, only: Collection[str] | None, *, declared: bool
+) -> int:
     key = _key(wanted)
     host, method, shape = key
     cursor.execute(_ADD, (script_id, method, host, wanted.path, shape, declared))
     row = cursor.fetchone()
     if row is None:
         cursor.execute(_CLASHING, key)
-        raise Conflict(_clash(wanted, cursor.fetchone()))
+        raise Conflict(_clash(wanted, cursor.fetchone(), only))
     return int(row[0])
 
 
-def _clash(wanted: RouteWanted, row: Any) -> str:
+def _clash(wanted: RouteWanted, row: Any, only: Collection[str] | None) -> str:
     if row is None:  # it was deleted in this moment
         return f"'{wanted}' clashed with a route that is gone now: try again"
     _, method, host, path, script = row
+    if only is not None and script not in only:
+        return f"'{wanted}' clashes with a route of a script that this token is not good for"
     return f"'{wanted}' clashes with '{RouteWanted(method, host, path)}' of script '{script}'"
 
 

@@ -58,15 +58,17 @@ class ScriptTable:
         *,
         change: SettingsChange | None = None,
         routes: Sequence[RouteWanted] | None = None,
+        only: Collection[str] | None = None,
     ) -> Uploaded:
         """Store a new version, unless the active one has its sha256; and, if it is to be active, what it declares.
 
         None: it declares nothing of this kind. All or nothing: PreconditionFailed, InvalidRequest, Conflict.
+        ``only``: the scripts that who asks may know of, and a conflict names; None: all.
         """
         with self._pool.transaction() as cursor:
             script, done = uploads.store(cursor, name, upload, condition)
             if upload.activate:
-                uploads.apply(cursor, script, change, routes)
+                uploads.apply(cursor, script, change, routes, only)
             return done
 
     def get(self, name: str) -> Script:
@@ -97,6 +99,7 @@ class ScriptTable:
         *,
         change: SettingsChange | None = None,
         routes: Sequence[RouteWanted] | None = None,
+        only: Collection[str] | None = None,
     ) -> None:
         """Make a version the active one; and, if it never was, apply what it declares: see `unapplied`.
 
@@ -104,7 +107,7 @@ class ScriptTable:
         """
         with self._pool.transaction() as cursor:
             script = _found(uploads.lock(cursor, name), name)
-            uploads.activate(cursor, script, version, change, routes)
+            uploads.activate(cursor, script, version, change, routes, only)
 
     def versions(self, name: str, limit: int, before: int) -> list[Version]:
         """At most limit versions, newest first, those with a number below `before`; NotFound."""

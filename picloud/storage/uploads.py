@@ -4,7 +4,7 @@ Owns: their SQL, and who waits for whom: uploads to one name take turns, and so 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,12 @@ def store(cursor: Cursor, name: str, upload: Upload, condition: Condition) -> tu
 
 
 def activate(
-    cursor: Cursor, script: Locked, version: int, change: SettingsChange | None, routes: Sequence[RouteWanted] | None
+    cursor: Cursor,
+    script: Locked,
+    version: int,
+    change: SettingsChange | None,
+    routes: Sequence[RouteWanted] | None,
+    only: Collection[str] | None,
 ) -> None:
     """Make a version the active one; the first time, apply what it declares. NotFound, Conflict."""
     cursor.execute(_APPLIED, (script.id, version))
@@ -90,18 +95,27 @@ def activate(
     if row is None:
         raise NotFound(f"script '{script.name}' has no version {version}")
     if not row[0]:
-        apply(cursor, script, change, routes)
+        apply(cursor, script, change, routes, only)
         cursor.execute(_SET_APPLIED, (script.id, version))
     cursor.execute(_ACTIVATE, (version, script.id))
     announce(cursor, Changed.SCRIPT, script.name)
 
 
-def apply(cursor: Cursor, script: Locked, change: SettingsChange | None, routes: Sequence[RouteWanted] | None) -> None:
-    """Apply what a version declares: its settings, and exactly its routes; None: nothing. Conflict."""
+def apply(
+    cursor: Cursor,
+    script: Locked,
+    change: SettingsChange | None,
+    routes: Sequence[RouteWanted] | None,
+    only: Collection[str] | None,
+) -> None:
+    """Apply what a version declares: its settings, and exactly its routes; None: nothing. Conflict.
+
+    ``only``: the scripts that who asks may know of, and a conflict names; None: all.
+    """
     if change is not None:
         change_settings(cursor, script, change)
     if routes is not None:
-        replace_declared(cursor, script.id, routes)
+        replace_declared(cursor, script.id, routes, only)
 
 
 def change_settings(cursor: Cursor, script: Locked, change: SettingsChange) -> dict[str, Any]:

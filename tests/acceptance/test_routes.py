@@ -249,6 +249,24 @@ def test_the_routes_of_a_deleted_script_are_gone(picloud: Running, add: Add) -> 
     assert picloud.api("GET", f"routes/{route['id']}").problem == "not-found"
 
 
+def test_a_token_limited_to_scripts_learns_nothing_of_others_from_a_clash(picloud: Running, add: Add) -> None:
+    add("one", "GET /private/{name}"), add("two", "GET /public")
+    token = limited_token(picloud, "two")
+    bundle = {"main.lua": "return 2", "picloud.toml": "[[route]]\nmethod = 'GET'\npath = '/private/{it}'"}
+    stored = with_token(picloud, token, "PUT", "scripts/two?activate=false", {"files": bundle})
+    assert stored.status == 201
+    for method, path, body in (
+        ("POST", "routes", {"path": "/private/{it}", "method": "GET", "script": "two"}),
+        ("PUT", "scripts/two", {"files": bundle}),
+        ("PUT", "scripts/two/active", {"version": stored.json["version"]}),
+    ):
+        answer = with_token(picloud, token, method, path, body)
+        assert (answer.status, answer.json["detail"]) == (
+            409,
+            "'GET /private/{it}' clashes with a route of a script that this token is not good for",
+        )
+
+
 def test_a_token_limited_to_scripts_sees_and_changes_their_routes_only(picloud: Running, add: Add) -> None:
     own, other = add("one", "GET /own").json, add("two", "GET /other").json
     token = limited_token(picloud, "one")

@@ -33,7 +33,13 @@ class Shelf:
         return self.waiting
 
     def activate(
-        self, name: str, version: int, *, change: SettingsChange | None, routes: Sequence[RouteWanted] | None
+        self,
+        name: str,
+        version: int,
+        *,
+        change: SettingsChange | None,
+        routes: Sequence[RouteWanted] | None,
+        only: Collection[str] | None,
     ) -> None:
         self.stored, self.routes = change(self.stored) if change else self.stored, routes
 

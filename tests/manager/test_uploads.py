@@ -1,6 +1,6 @@
 """The rules of an upload: what is refused is refused before anything is stored."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -32,6 +32,7 @@ class Shelf:
         *,
         change: SettingsChange | None,
         routes: Sequence[RouteWanted] | None,
+        only: Collection[str] | None,
     ) -> Uploaded:
         self.put_uploads.append(upload)
         self.change, self.routes = change, routes

@@ -80,6 +80,26 @@ def test_two_of_one_shape_clash_and_the_other_is_named(table: RouteTable, clashi
     assert told(table) == ["one: GET /u/{x}"]
 
 
+@pytest.mark.parametrize(
+    ("only", "named"),
+    [
+        (None, "'GET /u/{x}' of script 'one'"),
+        (["one", "two"], "'GET /u/{x}' of script 'one'"),
+        (["two"], "a route of a script that this token is not good for"),
+    ],
+)
+def test_a_clash_names_no_script_that_who_asks_may_not_know_of(
+    table: RouteTable, pool: Pool, only: list[str] | None, named: str
+) -> None:
+    table.add("one", wanted("GET /u/{x}"))
+    expected = re.escape(f"'GET /u/{{y}}' clashes with {named}") + "$"
+    with pytest.raises(Conflict, match=expected):
+        table.add("two", wanted("GET /u/{y}"), only)
+    waiting = Upload({"main.lua": b"return 2"}, "2", "me")
+    with pytest.raises(Conflict, match=expected):
+        ScriptTable(pool).put("two", waiting, routes=[wanted("GET /u/{y}")], only=only)
+
+
 @pytest.mark.parametrize("other", ["POST /u/{x}", "ANY /u/{x}", "GET a.example/u/{x}", "GET /u/{x*}", "GET /u/{x}/"])
 def test_what_differs_in_anything_does_not_clash(table: RouteTable, other: str) -> None:
     table.add("one", wanted("GET /u/{x}"))

@@ -59,7 +59,7 @@ class RoutesResource:
         `conflict`: one of this method, host and path is there, whatever its parameters are called.
         """
         req.context.principal.require(Scope.DEPLOY, body.script)
-        route = self._routes.add(body.script, body.method, body.host, body.path)
+        route = self._routes.add(body.script, body.method, body.host, body.path, req.context.principal.scripts)
         resp.location = f"/api/v1/routes/{route.id}"
         send_json(resp, route, 201)
 

@@ -94,13 +94,13 @@ class ActiveResource:
         self._scripts = scripts
 
     @endpoint(Scope.DEPLOY, body=Wanted, answers={200: ScriptShape}, problems=("not-found", "conflict"))
-    def on_put(self, _req: falcon.Request, resp: falcon.Response, script: str, body: Wanted) -> None:
+    def on_put(self, req: falcon.Request, resp: falcon.Response, script: str, body: Wanted) -> None:
         """Make another version the active one: a rollback, or a roll forward.
 
         The first time also what its picloud.toml declares is applied, in the same transaction: `conflict` names a route
         that clashes. Later times leave settings and routes alone.
         """
-        send_json(resp, script_shape(self._scripts.activate(script, body.version)))
+        send_json(resp, script_shape(self._scripts.activate(script, body.version, req.context.principal.scripts)))
 
 
 def script_shape(it: Script) -> ScriptShape:

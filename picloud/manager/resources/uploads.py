@@ -82,7 +82,8 @@ def receive(uploads: Uploads, name: str, query: UploadQuery, req: falcon.Request
     if not has_body(req.env):
         raise InvalidRequest("there is no body: send the script's source, or a bundle")
     files = bundle.read(kind, read_body(req.env, bundle.body_bytes_max(kind)))
-    done = uploads.upload(name, files, req.context.principal.name, condition, activate=query.activate)
+    who = req.context.principal
+    done = uploads.upload(name, files, who.name, condition, activate=query.activate, only=who.scripts)
     resp.set_header("etag", f'"{done.active_version}"')
     send_json(resp, UploadedShape(name, done.version, f"/fn/{name}"), 201 if done.created else 200)
 
