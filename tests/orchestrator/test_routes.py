@@ -1,7 +1,6 @@
 """The routes in memory: read once for each change, by one thread, and there while the database is away."""
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -105,17 +104,33 @@ def test_without_any_routes_read_nothing_is_known(routes: Routes, source: Source
     assert leads(routes, "/a")
 
 
-def test_threads_that_ask_at_once_read_once(routes: Routes, source: Source) -> None:
+class Turn:
+    """A lock that knows how many have come to it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.come = threading.Semaphore(0)
+
+    def __enter__(self) -> None:
+        self.come.release()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_threads_that_ask_at_once_read_once(routes: Routes, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     leads(routes, "/a")
     routes.clear()
-    asking = threading.Barrier(8)
+    turn = Turn()
+    monkeypatch.setattr(routes, "_turn", turn)
 
-    def ask() -> bool:
-        asking.wait(10)
-        return leads(routes, "/a")
+    def until_all_have_come() -> None:
+        for _ in range(8):
+            assert turn.come.acquire(timeout=10)
 
-    source.during = lambda: time.sleep(0.05)  # long enough for the others to come
+    source.during = until_all_have_come
     with ThreadPoolExecutor(8) as threads:
-        asked = [threads.submit(ask) for _ in range(8)]
+        asked = [threads.submit(leads, routes, "/a") for _ in range(8)]
         assert all(one.result() for one in asked)
     assert source.reads == 2
