@@ -19,6 +19,7 @@ from picloud.errors import InvalidRequest
 ANY = "ANY"
 RESERVED = frozenset({"api", "fn", "healthz", "readyz", "metrics", "openapi.json", "problems"})
 
+_WELL_KNOWN = ".well-known"  # RFC 8615: who answers there speaks for the whole host, to certificate authorities too
 _PATTERN_BYTES_MAX = 1024  # in UTF-8: an index of PostgreSQL takes no more than 2,700
 _SEGMENTS_MAX = 32
 _HOST_CHARACTERS_MAX = 253
@@ -66,6 +67,18 @@ class RouteWanted:
         """The path's: see `shape`."""
         return shape(self.path)
 
+    @property
+    def is_modest(self) -> bool:
+        """Whether it claims no more than paths below a word of its own: not `/`, not every first segment."""
+        first = parse(self.path)[0]
+        return first.kind is Kind.LITERAL and first.text not in ("", _WELL_KNOWN)
+
+    def meets(self, other: "RouteWanted") -> bool:
+        """Whether some path on some host is both's, whatever the methods."""
+        if None not in (self.host, other.host) and self.host != other.host:
+            return False
+        return _meet(parse(self.path), parse(other.path))
+
     def __str__(self) -> str:
         return f"{self.method} {self.host or ''}{self.path}"
 
@@ -104,6 +117,17 @@ def host_of(authority: str) -> str:
     if host.startswith("["):
         return _bracketed(host.partition("]")[0].removeprefix("["))
     return host.partition(":")[0].removesuffix(".")
+
+
+def _meet(one: Sequence[Segment], other: Sequence[Segment]) -> bool:
+    for mine, theirs in zip(one, other, strict=False):
+        if Kind.REST in (mine.kind, theirs.kind):
+            return True
+        if mine.kind is theirs.kind is Kind.LITERAL and mine.text != theirs.text:
+            return False
+        if "" in {it.text for it in (mine, theirs) if it.kind is Kind.LITERAL} and mine != theirs:
+            return False  # a parameter is never empty
+    return len(one) == len(other)
 
 
 def _checked_method(given: str) -> str:

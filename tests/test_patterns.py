@@ -167,3 +167,26 @@ def test_the_host_of_a_request_is_compared_without_its_port(authority: str, host
 def test_a_wanted_route_reads_as_it_would_be_asked_for() -> None:
     assert str(RouteWanted("get", "A.example", "/x")) == "GET a.example/x"
     assert str(RouteWanted("ANY", None, "/x")) == "ANY /x"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "meet"),
+    [
+        ("/a", "/a", True), ("/a", "/b", False), ("/a", "/a/", False), ("/a/{x}", "/a/b", True),
+        ("/a/{x}", "/a/", False), ("/a/{x}", "/{y}/b", True), ("/a/{x}", "/a/b/c", False),
+        ("/a/{r*}", "/a/b/c", True), ("/a/{r*}", "/a/", True), ("/a/{r*}", "/a", False), ("/{r*}", "/b/{x}/c", True),
+        ("/a/b/{r*}", "/a/{x}", False), ("/a/{x}/c", "/a/b/{y}", True), ("/a/{x}/c", "/a/b/d", False),
+    ],
+)  # fmt: skip
+def test_two_patterns_meet_where_a_path_may_be_both(one: str, other: str, meet: bool) -> None:
+    first, second = RouteWanted("GET", None, one), RouteWanted("ANY", "h", other)
+    assert (first.meets(second), second.meets(first)) == (meet, meet)
+    assert not RouteWanted("GET", "g", one).meets(second)
+
+
+@pytest.mark.parametrize(
+    ("path", "modest"),
+    [("/a", True), ("/a/{x*}", True), ("/{x}", False), ("/{x*}", False), ("/", False), ("/.well-known/a", False)],
+)
+def test_a_modest_route_has_a_first_word_of_its_own(path: str, modest: bool) -> None:
+    assert RouteWanted("GET", "h", path).is_modest is modest

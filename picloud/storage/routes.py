@@ -6,7 +6,7 @@ Every change is announced in its transaction: the tables that workers keep are b
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from picloud.errors import Conflict, NotFound
+from picloud.errors import Conflict, Forbidden, NotFound
 from picloud.model import Route
 from picloud.patterns import RouteWanted
 from picloud.storage.changes import Changed, announce
@@ -113,22 +113,33 @@ def _script_id(cursor: Cursor, name: str) -> int:
 def _insert(
     cursor: Cursor, script_id: int, wanted: RouteWanted, only: Collection[str] | None, *, declared: bool
 ) -> int:
+    if only is not None:
+        _require_own_ground(cursor, wanted, only)
     key = _key(wanted)
     host, method, shape = key
     cursor.execute(_ADD, (script_id, method, host, wanted.path, shape, declared))
     row = cursor.fetchone()
     if row is None:
         cursor.execute(_CLASHING, key)
-        raise Conflict(_clash(wanted, cursor.fetchone(), only))
+        raise Conflict(_clash(wanted, cursor.fetchone()))
     return int(row[0])
 
 
-def _clash(wanted: RouteWanted, row: Any, only: Collection[str] | None) -> str:
+def _require_own_ground(cursor: Cursor, wanted: RouteWanted, only: Collection[str]) -> None:
+    """Forbidden for what a token that is limited to scripts could take from others: paths and hosts are everybody's."""
+    if not wanted.is_modest:
+        raise Forbidden(
+            f"'{wanted}': a token that is limited to scripts adds routes below a first word of their own only"
+        )
+    cursor.execute(f"{_ROUTE} WHERE NOT s.name = ANY(%s)", (list(only),))
+    if any(wanted.meets(RouteWanted(method, host, path)) for _, method, host, path, _ in cursor.fetchall()):
+        raise Forbidden(f"'{wanted}' meets a route of a script that this token is not good for")
+
+
+def _clash(wanted: RouteWanted, row: Any) -> str:
     if row is None:  # it was deleted in this moment
         return f"'{wanted}' clashed with a route that is gone now: try again"
     _, method, host, path, script = row
-    if only is not None and script not in only:
-        return f"'{wanted}' clashes with a route of a script that this token is not good for"
     return f"'{wanted}' clashes with '{RouteWanted(method, host, path)}' of script '{script}'"
 
 

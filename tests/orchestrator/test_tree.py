@@ -243,3 +243,13 @@ def test_a_path_is_looked_for_in_ten_thousand_routes_as_in_ten() -> None:
     path = ["r7", "x", "a"]
     assert looks(few, path) == looks(many, path)
     assert found(many, "POST /r9999/x/a", "") == "POST /r9999/{x}/a"
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_routes_that_one_path_finds_are_said_to_meet(data: st.DataObject) -> None:
+    every = data.draw(route_sets())
+    path = segments({"RAW_URI": data.draw(paths(every))})
+    found = [route for route in every if RouteTree([route]).allow(route.host or "h", path)]
+    wanted = [RouteWanted(route.method, route.host, route.path) for route in found if route.host in (None, "h")]
+    assert all(one.meets(other) for one in wanted for other in wanted)

@@ -57,6 +57,7 @@ class RoutesResource:
         `{name}` stands for one segment that is not empty, `{name*}` for all that is left, which may be nothing.
         The first segment is none of the platform's own, such as `api` and `fn`; `/` alone needs a host.
         `conflict`: one of this method, host and path is there, whatever its parameters are called.
+        A token that is limited to scripts adds routes whose first segment is a word, and which meet no other script's.
         """
         req.context.principal.require(Scope.DEPLOY, body.script)
         route = self._routes.add(body.script, body.method, body.host, body.path, req.context.principal.scripts)
