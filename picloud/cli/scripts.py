@@ -2,8 +2,6 @@
 
 import json
 import sys
-import time
-from typing import Any
 from urllib.parse import quote
 
 import click
@@ -18,7 +16,6 @@ from picloud.cli.routes import words as route_words
 from picloud.cli.source import active_version, version_before
 
 _INVOCATION_COLUMNS = ("started_at", "version", "outcome", "status", "run_ms", "error")
-_LOGS_APPEAR_WITHIN_S = 2.0
 
 
 @click.command()
@@ -35,14 +32,13 @@ _LOGS_APPEAR_WITHIN_S = 2.0
 def invoke(name: str, data: str, content_type: str) -> None:
     """Run a script once: its answer to stdout, its log to stderr. Exit 1 if the answer's status is 400 or more."""
     client = connect()
-    answer = client.send("POST", script_path(name) + "/invoke", read_data(data), {"content-type": content_type})
+    path = f"{script_path(name)}/invoke?recorded=true"
+    answer = client.send("POST", path, read_data(data), {"content-type": content_type})
     if answer.status >= 400 and "picloud-invocation" not in answer.headers:  # it did not run
         raise ApiError(describe(answer))
     show_body(answer.data)
-    invocation = answer.headers.get("picloud-invocation")
-    if invocation:
-        for line in _logs_of(client, invocation):
-            click.echo(log_text(line), err=True)
+    if invocation := answer.headers.get("picloud-invocation"):
+        _show_log(client, invocation)
     if answer.status >= 400:
         sys.exit(1)
 
@@ -110,12 +106,12 @@ def rm(name: str, yes: bool) -> None:
     click.echo(f"{name} is deleted{f', and with it {routes}' if routes else ''}")
 
 
-def _logs_of(client: Client, invocation: str) -> list[dict[str, Any]]:
-    """The lines of one invocation, once its record is there: records are written in batches."""
-    until = time.monotonic() + _LOGS_APPEAR_WITHIN_S
-    while client.send("GET", f"{API}/invocations/{invocation}").status == 404 and time.monotonic() < until:
-        time.sleep(0.05)
+def _show_log(client: Client, invocation: str) -> None:
+    """Of one invocation, oldest line first; nothing for a token that may not read it."""
     try:
-        return list(client.items(f"{API}/logs?invocation={invocation}"))[::-1]
-    except ApiError:  # the token may invoke and not read
-        return []
+        lines = client.visible_items(f"{API}/logs?invocation={invocation}")
+    except ApiError as error:  # the answer was shown, and stays one
+        click.echo(f"the log cannot be shown: {error}", err=True)
+        return
+    for line in reversed(lines):
+        click.echo(log_text(line), err=True)

@@ -35,6 +35,9 @@ class RecordSink(Protocol):
     def add(self, record: Record) -> None:
         """Take one; never waits."""
 
+    def wait_until_written(self, seconds: float) -> None:
+        """Until those taken before can be read, or the time is up."""
+
 
 class RequestSource(Protocol):
     """What the caller sent, read before a sandbox is asked for: a slow sender holds none."""
@@ -78,6 +81,10 @@ class Dispatcher:
         """Until every invocation that is under way has its record, or the time is up."""
         with self._changed:
             self._changed.wait_for(lambda: self._under_way == 0, seconds)
+
+    def wait_until_recorded(self, seconds: float) -> None:
+        """Until the records of what has finished can be read, or the time is up."""
+        self._records.wait_until_written(seconds)
 
     def dispatch(self, program: Program, invocation_id: str, source: RequestSource) -> Finished:
         """Run a program once. BodyTooLarge, InvalidRequest, Overloaded: it did not run."""

@@ -3,8 +3,8 @@
 Owns: the buffer and its thread. Knows nothing of HTTP.
 
 The thread blocks for ever while there is nothing to write. A first record starts a batch that is written BATCH_MS
-later; while the database is away batches wait in memory, up to a bound, and are tried again. A power cut may lose
-what was answered within the last second: the documentation says so.
+later, or as soon as somebody waits for it; while the database is away batches wait in memory, up to a bound, and are
+tried again. A power cut may lose what was answered within the last second: the documentation says so.
 """
 
 import logging
@@ -43,7 +43,9 @@ class Recorder:
         self._buffer_bytes = 0
         self._without_lines = 0  # since the last batch
         self._dropped = 0
+        self._taken = self._gone = 0  # records, ever: into the buffer, and out of it
         self._changed = threading.Condition()
+        self._awaited = False  # somebody waits for what is in the buffer
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -56,7 +58,7 @@ class Recorder:
         """Write what is left and end; what cannot be written now is counted in the log."""
         with self._changed:
             self._stopping = True
-            self._changed.notify()
+            self._changed.notify_all()
         if self._thread:
             self._thread.join()
 
@@ -71,8 +73,17 @@ class Recorder:
                 return
             self._buffer.append(record)
             self._buffer_bytes += _weight(record)
+            self._taken += 1
             if len(self._buffer) == 1:
-                self._changed.notify()
+                self._changed.notify_all()
+
+    def wait_until_written(self, seconds: float) -> None:
+        """Have what was taken until now written at once, and wait until it is, or lost, or the time is up."""
+        with self._changed:
+            taken = self._taken
+            self._awaited = self._awaited or self._gone < taken
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._gone >= taken, seconds)
 
     def _run(self) -> None:
         while self._wait_for_batch():
@@ -82,11 +93,12 @@ class Recorder:
         with self._changed:
             self._changed.wait_for(lambda: self._buffer or self._stopping)
             if not self._stopping:
-                self._changed.wait_for(lambda: self._stopping, timeout=BATCH_MS / 1000)
+                self._changed.wait_for(lambda: self._awaited or self._stopping, timeout=BATCH_MS / 1000)
             return bool(self._buffer)
 
     def _write_batch(self) -> None:
         with self._changed:
+            self._awaited = False
             batch = [self._buffer[at] for at in range(min(len(self._buffer), _BATCH_RECORDS))]
         try:
             self._table.add(batch)
@@ -102,7 +114,9 @@ class Recorder:
         with self._changed:
             if self._stopping:
                 _log.error("records lost at stop, as the database is away: %d (%s)", len(self._buffer), error)
+                self._gone = self._taken
                 self._buffer.clear()
+                self._changed.notify_all()
             else:
                 self._changed.wait_for(lambda: self._stopping, timeout=_RETRY_S)
 
@@ -112,6 +126,8 @@ class Recorder:
                 if self._buffer and self._buffer[0] is record:  # not dropped meanwhile
                     self._buffer.popleft()
                     self._buffer_bytes -= _weight(record)
+                    self._gone += 1
+            self._changed.notify_all()
             lost = (self._without_lines, self._dropped)
             self._without_lines = self._dropped = 0
         if any(lost):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from picloud.auth import Scope
 from picloud.cli.doctor import doctor
 from picloud.executor import protections
 from tests.running import ROOT, Running
@@ -50,6 +51,21 @@ def test_invoke_prints_the_answer_and_the_log_apart(picloud: Running) -> None:
     assert (done.returncode, done.stdout) == (0, b"answer")
     assert b"heard" in done.stderr
     assert b'"n": 7' in done.stderr
+
+
+def test_invoke_that_is_recorded_can_be_read_at_once(picloud: Running) -> None:
+    picloud.deploy("recorded", "return function(r) log.info('before') if r.body ~= '' then error('boom') end end")
+    for body in (None, b"x"):
+        answer = picloud.api("POST", "scripts/recorded/invoke?recorded=true", body)
+        identifier = answer.header("picloud-invocation")
+        assert picloud.api("GET", f"invocations/{identifier}").json["status"] == answer.status
+        assert picloud.api("GET", f"logs?invocation={identifier}").json["items"][-1]["message"] == "before"
+
+
+def test_invoke_shows_no_log_to_a_token_that_may_not_read_it(picloud: Running) -> None:
+    picloud.deploy("silent", "return 'nothing to say'")
+    done = picloud.cli("invoke", "silent", PICLOUD_TOKEN=picloud.new_token(Scope.INVOKE))  # may not read the log
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"nothing to say", b"")
 
 
 def test_invoke_reads_its_body_from_standard_input(picloud: Running) -> None:

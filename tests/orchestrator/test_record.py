@@ -10,6 +10,8 @@ from picloud.errors import DatabaseUnavailable
 from picloud.model import Invocation, Level, LogLine, Outcome, Record, Trigger, new_id
 from picloud.orchestrator.record import Recorder
 
+PATIENCE_S = 10
+
 
 class Table:
     """Where batches arrive; `away` refuses them."""
@@ -62,6 +64,37 @@ def test_records_of_a_moment_are_written_together(recorder: Recorder, table: Tab
         recorder.add(one)
     assert table.arrived.acquire(timeout=5)
     assert table.batches == [sent]
+
+
+def test_what_is_waited_for_is_written_when_the_wait_ends(recorder: Recorder, table: Table) -> None:
+    for _ in range(20):
+        sent = record()
+        recorder.add(sent)
+        recorder.wait_until_written(PATIENCE_S)
+        assert table.records[-1] is sent
+    recorder.wait_until_written(PATIENCE_S)  # for nothing
+
+
+def test_a_wait_ends_while_the_database_is_away(recorder: Recorder, table: Table) -> None:
+    table.away = True
+    recorder.add(record())
+    recorder.wait_until_written(0.01)
+    assert table.records == []
+    table.away = False
+    recorder.wait_until_written(PATIENCE_S)
+    assert len(table.records) == 1
+
+
+def test_a_wait_ends_when_what_was_waited_for_is_lost(table: Table) -> None:
+    table.away = True
+    recorder = Recorder(table, lambda _: None)
+    recorder.start()
+    recorder.add(record())
+    waiting = threading.Thread(target=recorder.wait_until_written, args=(10 * PATIENCE_S,))
+    waiting.start()
+    recorder.stop()
+    waiting.join(PATIENCE_S)
+    assert not waiting.is_alive()
 
 
 def test_stop_writes_what_is_left(table: Table) -> None:

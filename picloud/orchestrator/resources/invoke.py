@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from picloud.auth import Scope
 from picloud.messages.endpoint import Answer, endpoint
-from picloud.messages.reading import has_body, read_body
+from picloud.messages.reading import Query, has_body, read_body
 from picloud.model import Outcome, Request, Trigger, new_id
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.ingress import ScriptResolver
@@ -20,6 +20,17 @@ _HEADERS: dict[str, Any] = {
 }
 
 
+_RECORDED_WITHIN_S = 2.0  # unless the database is away
+
+
+class InvokeQuery(Query):
+    """How to run it."""
+
+    recorded: Annotated[
+        bool, Meta(description="answer once the record and the log can be read, at most 2 s after the run")
+    ] = False
+
+
 class InvokeResource:
     """`/api/v1/scripts/NAME/invoke`"""
 
@@ -30,6 +41,7 @@ class InvokeResource:
 
     @endpoint(
         Scope.INVOKE,
+        query=InvokeQuery,
         media={"*/*": None},
         body_required=False,
         answers={
@@ -38,13 +50,16 @@ class InvokeResource:
         },
         problems=("not-found", *(outcome for outcome in Outcome if outcome is not Outcome.OK)),
     )
-    def on_post(self, req: falcon.Request, resp: falcon.Response, script: str) -> None:
+    def on_post(self, req: falcon.Request, resp: falcon.Response, script: str, query: InvokeQuery) -> None:
         """Run the script once: it sees POST, path `/`, trigger `invoke`, this body and its type.
 
         The answer is the script's own, with `Picloud-Invocation` and `Server-Timing`.
         """
         program = self._resolver.resolve(script)
-        send(self._dispatcher.dispatch(program, new_id(), _Invoked(req, self._proxies)), resp)
+        finished = self._dispatcher.dispatch(program, new_id(), _Invoked(req, self._proxies))
+        if query.recorded:
+            self._dispatcher.wait_until_recorded(_RECORDED_WITHIN_S)
+        send(finished, resp)
 
 
 class _Invoked:
