@@ -137,6 +137,7 @@ class Platform:
             resolver=self._router,
             dispatcher=self._dispatcher,
             ingress=Ingress(self._router, self._routes, Door(self._tokens), self._dispatcher, proxies),
+            reading=self._admission.reading,
             proxies=proxies,
             records=records,
             lines=LogTable(self._pool),

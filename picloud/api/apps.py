@@ -1,12 +1,14 @@
 """The route table, on one screen."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import falcon
 
 from picloud.api import faults, health, openapi, problem_pages
-from picloud.api.middleware import Authentication, ScriptsFirst, TokenFinder
+from picloud.api.middleware import Authentication, BodiesInTurn, ScriptsFirst, TokenFinder
 from picloud.manager.resources import routes as script_routes
 from picloud.manager.resources import scripts, settings, tokens, versions
 from picloud.manager.routes import Routes
@@ -35,6 +37,7 @@ class Collaborators:
     settings: ScriptSettings
     dispatcher: Dispatcher
     ingress: Ingress
+    reading: Callable[[], AbstractContextManager[None]]  # see BodiesInTurn
     proxies: Proxies
     records: records.RecordReader
     lines: logs.LineReader
@@ -73,7 +76,7 @@ def routes(our: Collaborators) -> openapi.Routes:
 
 def create_app(our: Collaborators) -> falcon.App[falcon.Request, falcon.Response]:
     """The WSGI application; pure: it opens nothing."""
-    middleware: list[Any] = [Authentication(our.known_tokens), ScriptsFirst(our.ingress)]
+    middleware: list[Any] = [BodiesInTurn(our.reading), Authentication(our.known_tokens), ScriptsFirst(our.ingress)]
     app = falcon.App(middleware=middleware)
     app.resp_options.default_media_type = None  # type: ignore[assignment] # a script's answer has the type it gave
     faults.install(app)

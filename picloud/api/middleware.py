@@ -1,5 +1,7 @@
 """Who is asking: the bearer token of every request to the control plane."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import falcon
@@ -7,6 +9,7 @@ import falcon
 from picloud.auth import Principal, authenticate
 from picloud.errors import NotFound, PlatformError, Unauthorized
 from picloud.messages.endpoint import declared
+from picloud.messages.reading import READING
 
 GUARDED = "/api/"
 
@@ -39,6 +42,17 @@ class ScriptsFirst:
         if req.path.startswith("//") or (req.path == "/" and self._paths.claims_root(req)):
             self._paths.route(req, resp)
             resp.complete = True
+
+
+class BodiesInTurn:
+    """Lets so many bodies be read at once, whoever reads them: `read_body` asks ``reading``."""
+
+    def __init__(self, reading: Callable[[], AbstractContextManager[None]]) -> None:
+        self._reading = reading
+
+    def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
+        """Leave it where it is looked for."""
+        req.env[READING] = self._reading
 
 
 class Authentication:

@@ -4,6 +4,7 @@ import difflib
 import enum
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import Annotated, Any, TypeVar, get_args
 
 import falcon
@@ -21,6 +22,8 @@ CURSOR = "the `next` of the page before"
 
 _CURSOR_PATTERN = "^[!-~]{0,200}$"  # visible ASCII
 _JSON_BYTES_MAX = 512 * 1024  # 64 KiB of variables, a byte of which may be six of JSON's
+READING = "picloud.reading"  # in a WSGI environ: gives a context manager, one for each body that is read
+
 _CHUNK_BYTES = 64 * 1024
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
@@ -55,18 +58,29 @@ def has_body(environ: dict[str, Any]) -> bool:
 
 
 def read_body(environ: dict[str, Any], bytes_max: int) -> bytes:
-    """The whole body, by length or in chunks; BodyTooLarge before more than bytes_max are kept, InvalidRequest."""
+    """The whole body, by length or in chunks; BodyTooLarge before more than bytes_max are kept, InvalidRequest.
+
+    Overloaded at once if as many bodies as may be are being sent: a slow sender holds a thread.
+    """
+    if not has_body(environ):
+        return b""
     declared = int(environ.get("CONTENT_LENGTH") or 0)
     if declared > bytes_max:
         raise BodyTooLarge(f"the body has {declared} bytes, at most {bytes_max} are taken")
-    stream, parts, size = environ["wsgi.input"], [], 0
+    with environ.get(READING, nullcontext)():
+        body = _read(environ["wsgi.input"], bytes_max)
+    if len(body) < declared:
+        raise InvalidRequest(f"the body ended after {len(body)} of {declared} bytes")
+    return body
+
+
+def _read(stream: Any, bytes_max: int) -> bytes:
+    parts, size = [], 0
     while size <= bytes_max and (part := _next_part(stream, min(_CHUNK_BYTES, bytes_max + 1 - size))):
         parts.append(part)
         size += len(part)
     if size > bytes_max:
         raise BodyTooLarge(f"the body has more than {bytes_max} bytes, which is the limit")
-    if size < declared:
-        raise InvalidRequest(f"the body ended after {size} of {declared} bytes")
     return b"".join(parts)
 
 

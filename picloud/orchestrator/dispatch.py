@@ -12,7 +12,7 @@ Until then every invocation is stateless: its record is batched, off this path.
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -42,12 +42,8 @@ class RecordSink(Protocol):
 class RequestSource(Protocol):
     """What the caller sent, read before a sandbox is asked for: a slow sender holds none."""
 
-    @property
-    def has_body(self) -> bool:
-        """Whether reading it may take time."""
-
     def read(self, invocation_id: str, body_bytes_max: int) -> Request:
-        """BodyTooLarge, InvalidRequest."""
+        """BodyTooLarge, InvalidRequest; Overloaded: too many are being read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +90,7 @@ class Dispatcher:
     def _dispatch(self, program: Program, invocation_id: str, source: RequestSource) -> Finished:
         started_at, started = datetime.now(UTC), time.monotonic()
         lines: list[LogLine] = []
-        with self._admission.reading() if source.has_body else nullcontext():
-            request = source.read(invocation_id, program.settings.limits.request_bytes)
+        request = source.read(invocation_id, program.settings.limits.request_bytes)
         run = self._run(program, request, lines.append)
         if run.outcome is not Outcome.OK:
             lines.append(_failure_line(run))

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from picloud.auth import SESSION_COOKIE
-from picloud.messages.reading import has_body, read_body
+from picloud.messages.reading import read_body
 from picloud.model import HeaderList, Request, Trigger
 
 _FORWARDED = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "forwarded", "x-real-ip")
@@ -73,11 +73,6 @@ class HttpRequest:
         self._params = params
         self._proxies = proxies
         self._withheld = withheld
-
-    @property
-    def has_body(self) -> bool:
-        """Whether one was announced."""
-        return has_body(self._environ)
 
     def read(self, invocation_id: str, body_bytes_max: int) -> Request:
         """Read the body and build the request; BodyTooLarge, InvalidRequest."""

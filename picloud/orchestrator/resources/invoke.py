@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from picloud.auth import Scope
 from picloud.messages.endpoint import Answer, endpoint
-from picloud.messages.reading import Query, has_body, read_body
+from picloud.messages.reading import Query, read_body
 from picloud.model import Outcome, Request, Trigger, new_id
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.ingress import ScriptResolver
@@ -68,11 +68,6 @@ class _Invoked:
     def __init__(self, req: falcon.Request, proxies: Proxies) -> None:
         self._req = req
         self._proxies = proxies
-
-    @property
-    def has_body(self) -> bool:
-        """Whether one was announced."""
-        return has_body(self._req.env)
 
     def read(self, invocation_id: str, body_bytes_max: int) -> Request:
         """BodyTooLarge, InvalidRequest."""
