@@ -3,6 +3,7 @@
 Owns: its tables. `[settings]` is what PATCH of the settings takes.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,10 @@ from picloud.model import SettingsChange, StoredSettings
 from picloud.patterns import ANY, RouteWanted
 
 FILE = "picloud.toml"
-BYTES_MAX = 16 * 1024  # a key of that many parts keeps tomllib busy for a second; its time grows with the square
+BYTES_MAX = 16 * 1024
+
+_PART = rb"""(?:[\w-]++|"[^"\n]*"|'[^'\n]*')"""
+_LONG_KEY = re.compile(rb"(?<![\w-])" + _PART + rb"(?:[ \t]*+\.[ \t]*+" + _PART + rb"){50}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,8 @@ def _tables(content: bytes) -> _Tables:
 def _parsed(content: bytes) -> dict[str, Any]:
     if len(content) > BYTES_MAX:
         raise InvalidRequest(f"{FILE} has {len(content)} bytes, at most {BYTES_MAX} are taken")
+    if _LONG_KEY.search(content):  # tomllib's time and memory grow with the square of a key's parts
+        raise InvalidRequest(f"{FILE} has a key, or a text that looks like one, of more than 50 parts")
     try:
         return tomllib.loads(content.decode())
     except UnicodeDecodeError as error:

@@ -132,6 +132,9 @@ def test_what_it_declares_goes_along_with_the_version(shelf: Shelf) -> None:
 
 
 REFUSED: list[tuple[str | bytes, str, str]] = [
+    (".".join(["a"] * 8_000) + "=1", "more than 50 parts", ""),
+    ("[" + "a." * 4_000 + "a]", "more than 50 parts", ""),
+    ("[settings.env]\n" + ".".join(['"a"'] * 60) + " = 'x'", "more than 50 parts", ""),
     ("[settings", "picloud.toml: ", "end of document"),
     ("x = 1\nx = 2\ny = 3", "picloud.toml: ", "line 2"),
     (b"\xff", "picloud.toml is not UTF-8 at byte 0", ""),
