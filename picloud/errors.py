@@ -4,7 +4,10 @@ Owns: one class a fault. Knows nothing of HTTP: `picloud.api.problems` has the o
 What a *script* does wrong is no exception but an `Outcome` (picloud.model): only ingress turns it into an answer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+_NAMED_MAX = 5  # of the fields that are wrong, in one message
 
 
 class PicloudError(Exception):
@@ -30,6 +33,18 @@ class InvalidRequest(CallerError):
     def __init__(self, message: str | None = None, errors: Sequence[dict[str, object]] = ()) -> None:
         super().__init__(message)
         self.errors = list(errors)
+
+    @classmethod
+    def of(cls, field: str, message: str, where: str = "") -> Self:
+        """One field and what is wrong with it; ``where`` is put before it for people: `?`, or `the body: `."""
+        return cls.of_all([(field, message)], where)
+
+    @classmethod
+    def of_all(cls, wrong: Iterable[tuple[str, str]], where: str = "") -> Self:
+        """Fields and what is wrong with each; the message names the first few, ``errors`` all."""
+        errors: list[dict[str, object]] = [{"field": field, "message": message} for field, message in wrong]
+        named = "; ".join(f"{one['field']}: {one['message']}" for one in errors[:_NAMED_MAX])
+        return cls(where + named, errors)
 
 
 class InvalidSource(CallerError):

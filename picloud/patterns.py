@@ -59,7 +59,7 @@ class RouteWanted:
         object.__setattr__(self, "method", _checked_method(self.method))
         object.__setattr__(self, "host", None if self.host is None else _checked_host(self.host))
         if self.path == "/" and self.host is None:
-            raise _wrong("path", "'/' is the platform's own page: a route for it needs a host")
+            raise InvalidRequest.of("path", "'/' is the platform's own page: a route for it needs a host")
         parse(self.path)
 
     @property
@@ -88,13 +88,15 @@ def parse(path: str) -> tuple[Segment, ...]:
     _check_text(path)
     parts = path[1:].split("/")
     if len(parts) > _SEGMENTS_MAX:
-        raise _wrong("path", f"has {len(parts)} segments, at most {_SEGMENTS_MAX} are taken")
+        raise InvalidRequest.of("path", f"has {len(parts)} segments, at most {_SEGMENTS_MAX} are taken")
     if "" in parts[:-1]:
-        raise _wrong("path", "has an empty segment: '//'")
+        raise InvalidRequest.of("path", "has an empty segment: '//'")
     segments = tuple(map(_segment, parts))
     _check_parameters(segments)
     if segments[0].kind is Kind.LITERAL and is_reserved([segments[0].text]):
-        raise _wrong("path", f"'/{parts[0]}' is the platform's own; reserved are {', '.join(sorted(RESERVED))}")
+        raise InvalidRequest.of(
+            "path", f"'/{parts[0]}' is the platform's own; reserved are {', '.join(sorted(RESERVED))}"
+        )
     return segments
 
 
@@ -133,16 +135,16 @@ def _meet(one: Sequence[Segment], other: Sequence[Segment]) -> bool:
 def _checked_method(given: str) -> str:
     method = given.upper()
     if not (given.isascii() and _METHOD.fullmatch(method)):
-        raise _wrong("method", f"{given[:100]!r} is no method: ANY, or upper-case letters such as GET")
+        raise InvalidRequest.of("method", f"{given[:100]!r} is no method: ANY, or upper-case letters such as GET")
     if method in ("CONNECT", "TRACE"):
-        raise _wrong("method", f"{method} is not for scripts")
+        raise InvalidRequest.of("method", f"{method} is not for scripts")
     return method
 
 
 def _checked_host(given: str) -> str:
     host = given.lower().removesuffix(".")
     if not given.isascii():
-        raise _wrong("host", f"{given[:100]!r} has letters that DNS does not carry: write it as 'xn--…'")
+        raise InvalidRequest.of("host", f"{given[:100]!r} has letters that DNS does not carry: write it as 'xn--…'")
     if host.startswith("[") or host.count(":") > 1:
         bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
         good = _is_address(ipaddress.IPv6Address, bare) and "%" not in bare  # a zone is one machine's own
@@ -152,7 +154,7 @@ def _checked_host(given: str) -> str:
     else:
         good = len(host) <= _HOST_CHARACTERS_MAX and all(map(_LABEL.fullmatch, host.split(".")))
     if not good:
-        raise _wrong(
+        raise InvalidRequest.of(
             "host", f"{given[:100]!r} is no host: a DNS name or an IP address, without port, scheme and wildcard"
         )
     return host
@@ -178,42 +180,42 @@ def _check_text(path: str) -> None:
     try:
         size = len(path.encode())
     except UnicodeEncodeError:
-        raise _wrong("path", "has half of a surrogate pair, which is no character") from None
+        raise InvalidRequest.of("path", "has half of a surrogate pair, which is no character") from None
     if not path.startswith("/"):
-        raise _wrong("path", f"{path[:100]!r} must start with '/'")
+        raise InvalidRequest.of("path", f"{path[:100]!r} must start with '/'")
     if size > _PATTERN_BYTES_MAX:
-        raise _wrong("path", f"has {size} bytes, at most {_PATTERN_BYTES_MAX} are taken")
+        raise InvalidRequest.of("path", f"has {size} bytes, at most {_PATTERN_BYTES_MAX} are taken")
     if "?" in path or "#" in path:
-        raise _wrong("path", "must not have '?' or '#', which end a path: write %3F or %23")
+        raise InvalidRequest.of("path", "must not have '?' or '#', which end a path: write %3F or %23")
     if _LONE_PERCENT.search(path):
-        raise _wrong("path", "has a '%' without two hexadecimal digits behind it: write %25")
+        raise InvalidRequest.of("path", "has a '%' without two hexadecimal digits behind it: write %25")
 
 
 def _segment(part: str) -> Segment:
     if parameter := _PARAMETER.fullmatch(part):
         return Segment(Kind.REST if parameter[2] else Kind.PARAMETER, parameter[1])
     if "{" in part or "}" in part:
-        raise _wrong(
+        raise InvalidRequest.of(
             "path", f"'{part}' is neither a literal nor '{{name}}' nor '{{name*}}', names being [a-z_][a-z0-9_]*"
         )
     raw = unquote_to_bytes(part)
     try:
         text = raw.decode()
     except UnicodeDecodeError:
-        raise _wrong("path", f"'{part}' is not UTF-8 once it is decoded") from None
+        raise InvalidRequest.of("path", f"'{part}' is not UTF-8 once it is decoded") from None
     if text in (".", ".."):
-        raise _wrong("path", f"must not have '{part}' as a segment: clients resolve it before they ask")
+        raise InvalidRequest.of("path", f"must not have '{part}' as a segment: clients resolve it before they ask")
     if _CONTROL.search(text):
-        raise _wrong("path", f"{part!r} has control characters")
+        raise InvalidRequest.of("path", f"{part!r} has control characters")
     return Segment(Kind.LITERAL, raw.decode("latin-1"))
 
 
 def _check_parameters(segments: Sequence[Segment]) -> None:
     names = [segment.text for segment in segments if segment.kind is not Kind.LITERAL]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise _wrong("path", f"has the parameter '{twice}' twice")
+        raise InvalidRequest.of("path", f"has the parameter '{twice}' twice")
     if early := next((segment.text for segment in segments[:-1] if segment.kind is Kind.REST), None):
-        raise _wrong("path", f"'{{{early}*}}' takes all that is left, so it must be last")
+        raise InvalidRequest.of("path", f"'{{{early}*}}' takes all that is left, so it must be last")
 
 
 def _segment_shape(segment: Segment) -> str:
@@ -222,7 +224,3 @@ def _segment_shape(segment: Segment) -> str:
         return "{*}" if segment.kind is Kind.REST else "{}"
     text = segment.text.encode("latin-1").decode()
     return re.sub(r"[%/{}]", lambda found: quote(found[0], safe=""), text)
-
-
-def _wrong(field: str, message: str) -> InvalidRequest:
-    return InvalidRequest(f"{field}: {message}", [{"field": field, "message": message}])

@@ -10,6 +10,7 @@ import re
 
 from picloud.errors import InvalidRequest
 from picloud.manager.files import Collector
+from picloud.messages.reading import BODY
 
 JSON_BYTES_MAX = 6 * 1024 * 1024 + 256 * 1024  # a file's byte is at most six of JSON's: \u00XX; and the paths
 
@@ -48,13 +49,13 @@ class _Reader:
             self._expect(":")
             self._read_files()
         if not seen:
-            raise _wrong(_KEY, 'is missing: {"files": {"main.lua": "…"}}')
+            raise InvalidRequest.of(_KEY, 'is missing: {"files": {"main.lua": "…"}}', BODY)
         if self._peek():
             raise self._no_json("there is something behind its end")
 
     def _read_files(self) -> None:
         if self._peek() != "{":
-            raise _wrong(_KEY, "must be an object: path → text")
+            raise InvalidRequest.of(_KEY, "must be an object: path → text", BODY)
         self._expect("{")
         first = True
         while not self._taken("}"):
@@ -104,10 +105,7 @@ class _Reader:
 
 def _unknown(key: str, seen: bool) -> InvalidRequest:
     if key == _KEY and seen:
-        return _wrong(_KEY, "is there twice")
+        return InvalidRequest.of(_KEY, "is there twice", BODY)
     near = difflib.get_close_matches(key[:100], [_KEY], n=1)
-    return _wrong(ascii(key[:100]).strip("'"), "is not known" + (f"; did you mean '{_KEY}'?" if near else ""))
-
-
-def _wrong(field: str, message: str) -> InvalidRequest:
-    return InvalidRequest(f"the body: {field}: {message}", [{"field": field, "message": message}])
+    message = "is not known" + (f"; did you mean '{_KEY}'?" if near else "")
+    return InvalidRequest.of(ascii(key[:100]).strip("'"), message, BODY)

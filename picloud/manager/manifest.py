@@ -22,6 +22,7 @@ from picloud.patterns import ANY, RouteWanted
 FILE = "picloud.toml"
 BYTES_MAX = 16 * 1024
 
+_WHERE = f"{FILE}: "
 _PART = rb"""(?:[\w-]++|"[^"\n]*"|'[^'\n]*')"""
 _LONG_KEY = re.compile(rb"(?<![\w-])" + _PART + rb"(?:[ \t]*+\.[ \t]*+" + _PART + rb"){50}")
 
@@ -73,18 +74,19 @@ def _routes(tables: list[_Route]) -> tuple[RouteWanted, ...]:
             route = RouteWanted(table.method, table.host, table.path)
         other = routes.setdefault((route.method, route.host, route.shape), route)
         if other is not route:
-            raise _wrong(f"route[{at}]", f"'{route}' is as good as '{other}', which stands before it")
+            message = f"'{route}' is as good as '{other}', which stands before it"
+            raise InvalidRequest.of(f"route[{at}]", message, _WHERE)
     return tuple(routes.values())
 
 
 def _tables(content: bytes) -> _Tables:
     document = _parsed(content)
     if "schedule" in document:
-        raise _wrong("schedule", "schedules are not available in this version of PiCloud")
+        raise InvalidRequest.of("schedule", "schedules are not available in this version of PiCloud", _WHERE)
     try:
         return msgspec.convert(document, _Tables)
     except msgspec.ValidationError as error:
-        raise invalid(_Tables, error, f"{FILE}: ") from error
+        raise invalid(_Tables, error, _WHERE) from error
 
 
 def _parsed(content: bytes) -> dict[str, Any]:
@@ -110,7 +112,3 @@ def _standing_in(table: str) -> Iterator[None]:
     except InvalidRequest as error:
         errors = [{**one, "field": f"{table}.{one['field']}"} for one in error.errors]
         raise InvalidRequest(f"{FILE}: {table}.{error}", errors) from error
-
-
-def _wrong(field: str, message: str) -> InvalidRequest:
-    return InvalidRequest(f"{FILE}: {field}: {message}", [{"field": field, "message": message}])

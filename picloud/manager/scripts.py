@@ -9,7 +9,8 @@ from typing import Protocol
 from picloud.errors import InvalidRequest, NotFound
 from picloud.manager import manifest
 from picloud.manager.settings import SettingsRules
-from picloud.model import SCRIPT_NAME, Script, SettingsChange, Version, is_script_name
+from picloud.messages.reading import SCRIPT_NAME_RULE
+from picloud.model import Script, SettingsChange, Version, is_script_name
 from picloud.patterns import RouteWanted
 
 
@@ -114,7 +115,4 @@ class Versions:
 def check_name(name: str) -> None:
     """InvalidRequest unless a script may have this name."""
     if not is_script_name(name):
-        raise InvalidRequest(
-            f"{name!r} cannot be a script's name: lower-case letters, digits and '-', at most 63, no '-' first",
-            [{"field": "name", "message": f"must match {SCRIPT_NAME.pattern}"}],
-        )
+        raise InvalidRequest.of("name", f"{name!r} cannot be a script's name: {SCRIPT_NAME_RULE}")

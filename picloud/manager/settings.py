@@ -110,7 +110,7 @@ class SettingsRules:
         """A patch as a change to make; InvalidRequest says each field that is wrong by itself."""
         wrong = [*self._wrong_limits(patch), *_wrong_variables(patch), *cors.wrong(_given(patch.cors))]
         if wrong:
-            raise invalid(wrong)
+            raise InvalidRequest.of_all(wrong)
         wanted: dict[str, Any] = msgspec.to_builtins(patch)
         if wanted.get("cors"):
             wanted["cors"] = cors.normal(wanted["cors"])
@@ -118,7 +118,7 @@ class SettingsRules:
         def change(stored: StoredSettings) -> StoredSettings:
             merged = _merged(stored, wanted)
             if wrong := [*_wrong_env(merged), *cors.wrong_together(merged.get("cors") or {})]:
-                raise invalid(wrong)
+                raise InvalidRequest.of_all(wrong)
             return merged
 
         return change
@@ -149,12 +149,6 @@ class ScriptSettings:
         now = self._repository.change_settings(name, self._rules.change(patch))
         self._announce()
         return now
-
-
-def invalid(wrong: list[tuple[str, str]]) -> InvalidRequest:
-    """Fields and what is wrong with each, as an error."""
-    said = "; ".join(f"{field}: {message}" for field, message in wrong[:5])
-    return InvalidRequest(said, [{"field": field, "message": message} for field, message in wrong])
 
 
 def _merged(stored: StoredSettings, patch: StoredSettings) -> dict[str, Any]:

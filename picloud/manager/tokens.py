@@ -15,7 +15,7 @@ from picloud.model import is_script_name
 NAME_CHARACTERS_MAX = 100
 _KNOWN_MAX = 4096
 
-Wrong = dict[str, object]  # {"field": …, "message": …}
+Wrong = tuple[str, str]  # field, what is wrong with it
 
 
 class TokenRepository(Protocol):
@@ -68,7 +68,7 @@ class Tokens:
         """Make a token → it and its secret, which nobody can show again. InvalidRequest, Conflict."""
         wrong = [*_wrong_name(name), *_wrong_scripts(scripts, scopes), *_wrong_scopes(scopes), *_wrong_end(expires_at)]
         if wrong:
-            raise InvalidRequest("; ".join(f"{it['field']}: {it['message']}" for it in wrong), wrong)
+            raise InvalidRequest.of_all(wrong)
         secret = new_secret()
         limited = None if scripts is None else sorted(set(scripts))
         ordered = [scope for scope in Scope if scope in scopes]
@@ -120,22 +120,22 @@ class KnownTokens:
 def _wrong_name(name: str) -> Sequence[Wrong]:
     if 1 <= len(name) <= NAME_CHARACTERS_MAX and name.isprintable() and name.strip():
         return ()
-    return ({"field": "name", "message": f"must be 1 to {NAME_CHARACTERS_MAX} printable characters"},)
+    return (("name", f"must be 1 to {NAME_CHARACTERS_MAX} printable characters"),)
 
 
 def _wrong_scopes(scopes: Collection[Scope]) -> Sequence[Wrong]:
-    return () if scopes else ({"field": "scopes", "message": f"must name one of {', '.join(Scope)} at least"},)
+    return () if scopes else (("scopes", f"must name one of {', '.join(Scope)} at least"),)
 
 
 def _wrong_scripts(scripts: Collection[str] | None, scopes: Collection[Scope]) -> Sequence[Wrong]:
     if scripts is None:
         return ()
     if not scripts:
-        return ({"field": "scripts", "message": "must name one script at least; leave it out for all"},)
+        return (("scripts", "must name one script at least; leave it out for all"),)
     if Scope.ADMIN in scopes:
-        return ({"field": "scripts", "message": "a token with the scope 'admin' is good for every script"},)
+        return (("scripts", "a token with the scope 'admin' is good for every script"),)
     return [
-        {"field": f"scripts[{at}]", "message": f"{name!r} cannot be a script's name"}
+        (f"scripts[{at}]", f"{name!r} cannot be a script's name")
         for at, name in enumerate(scripts)
         if not is_script_name(name)
     ]
@@ -144,4 +144,4 @@ def _wrong_scripts(scripts: Collection[str] | None, scopes: Collection[Scope]) -
 def _wrong_end(expires_at: datetime | None) -> Sequence[Wrong]:
     if expires_at is None or expires_at > datetime.now(UTC):
         return ()
-    return ({"field": "expires_at", "message": "must be in the future"},)
+    return (("expires_at", "must be in the future"),)

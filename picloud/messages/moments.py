@@ -44,7 +44,7 @@ def read_moment(text: str | None, field: str) -> datetime | None:
     try:
         moment = msgspec.convert(written, _Zoned)
     except msgspec.ValidationError:
-        raise _wrong(field, "must be a time with its zone, such as 2026-01-31T12:00:00Z") from None
+        raise InvalidRequest.of(field, "must be a time with its zone, such as 2026-01-31T12:00:00Z", "?") from None
     try:
         return moment.astimezone(UTC)
     except OverflowError:  # in the first or the last day that there is
@@ -57,9 +57,6 @@ def read_moment_or_ago(text: str | None, field: str) -> datetime | None:
     if ago is not None:
         return datetime.now(UTC) - ago
     if text is not None and "-" not in text:
-        raise _wrong(field, "must be a time such as 2026-01-31T12:00:00Z, or how long ago, such as 90s, 15m, 2h or 7d")
+        message = "must be a time such as 2026-01-31T12:00:00Z, or how long ago, such as 90s, 15m, 2h or 7d"
+        raise InvalidRequest.of(field, message, "?")
     return read_moment(text, field)
-
-
-def _wrong(field: str, message: str) -> InvalidRequest:
-    return InvalidRequest(f"?{field}: {message}", [{"field": field, "message": message}])

@@ -15,10 +15,14 @@ from picloud.model import SCRIPT_NAME
 
 PAGE_MAX = 500
 SCRIPT_PATTERN = f"^{SCRIPT_NAME.pattern}$"
+SCRIPT_NAME_RULE = "lower-case letters, digits and '-', at most 63, no '-' first"
 
 ScriptName = Annotated[str, msgspec.Meta(pattern=SCRIPT_PATTERN, description="a script's name")]
 
 CURSOR = "the `next` of the page before"
+
+BODY = "the body: "  # before a field of it that is wrong
+_QUERY = "?"
 
 _CURSOR_PATTERN = "^[!-~]{0,200}$"  # visible ASCII
 _JSON_BYTES_MAX = 512 * 1024  # 64 KiB of variables, a byte of which may be six of JSON's
@@ -90,7 +94,7 @@ def read_json(req: falcon.Request, kind: type[Typed], bytes_max: int = _JSON_BYT
     try:
         return msgspec.convert(_decoder.decode(body), kind)
     except msgspec.ValidationError as error:
-        raise invalid(kind, error, "the body: ") from error
+        raise invalid(kind, error, BODY) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body is no JSON that is taken here: {error}") from error
 
@@ -100,14 +104,14 @@ def read_query(req: falcon.Request, kind: type[Asked]) -> Asked:
     texts: dict[str, str] = {}
     for name, value in req.params.items():
         if not isinstance(value, str):
-            raise _wrong_parameter(name, "is given more than once")
+            raise InvalidRequest.of(name, "is given more than once", _QUERY)
         if not (name + value).isprintable():
-            raise _wrong_parameter(name, "must not have control characters")
+            raise InvalidRequest.of(name, "must not have control characters", _QUERY)
         texts[name] = value
     try:
         return msgspec.convert(_typed(texts, kind), kind)
     except msgspec.ValidationError as error:
-        raise invalid(kind, error, "?") from error
+        raise invalid(kind, error, _QUERY) from error
 
 
 def invalid(kind: Any, error: msgspec.ValidationError, where: str) -> InvalidRequest:
@@ -119,7 +123,7 @@ def invalid(kind: Any, error: msgspec.ValidationError, where: str) -> InvalidReq
         message = "is not known" + _did_you_mean(unknown[1], _names(kind))
     elif stranger := _NO_MEMBER.fullmatch(message):
         message = f"'{stranger[1]}' is not known" + _did_you_mean(stranger[1], _members(kind))
-    return InvalidRequest(f"{where}{field}: {message}" if field else where + message, [_wrong(field, message)])
+    return InvalidRequest.of(field, message, where) if field else InvalidRequest(where + message)
 
 
 def path_number(text: str, what: str) -> int:
@@ -159,14 +163,6 @@ def _flat(kind: Any) -> Iterator[Any]:
 def _did_you_mean(word: str, known: Iterator[str]) -> str:
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
-
-
-def _wrong_parameter(name: str, message: str) -> InvalidRequest:
-    return InvalidRequest(f"?{name}: {message}", [_wrong(name, message)])
-
-
-def _wrong(field: str, message: str) -> dict[str, object]:
-    return {"field": field, "message": message}
 
 
 def _names(kind: Any) -> Iterator[str]:

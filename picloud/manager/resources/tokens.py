@@ -11,7 +11,7 @@ from picloud.auth import Scope, Token
 from picloud.errors import InvalidRequest
 from picloud.manager.tokens import NAME_CHARACTERS_MAX, Tokens
 from picloud.messages.endpoint import Answer, endpoint
-from picloud.messages.reading import CURSOR, Paging, ScriptName, path_number
+from picloud.messages.reading import BODY, CURSOR, Paging, ScriptName, path_number
 from picloud.messages.writing import Page, send_json, send_page
 
 _NUMBER_MAX = 2**63 - 1
@@ -118,7 +118,4 @@ def _utc(moment: datetime | None) -> datetime | None:
     try:
         return moment and moment.astimezone(UTC)
     except OverflowError:
-        message = "is outside the calendar in UTC"
-        raise InvalidRequest(
-            f"the body: expires_at: {message}", [{"field": "expires_at", "message": message}]
-        ) from None
+        raise InvalidRequest.of("expires_at", "is outside the calendar in UTC", BODY) from None

@@ -97,7 +97,7 @@ class LogsResource:
         self, req: falcon.Request, resp: falcon.Response, query: LogsQuery, wanted: LineFilter, resume: int | None
     ) -> None:
         if query.after is not None:
-            raise _wrong("after", "does not go with follow: send 'Last-Event-ID' to resume")
+            raise InvalidRequest.of("after", "does not go with follow: send 'Last-Event-ID' to resume")
         resp.content_type = follow.MEDIA_TYPE
         resp.set_headers(follow.HEADERS)
         if req.method == "HEAD":
@@ -137,9 +137,5 @@ def _last_event_id(req: falcon.Request) -> int | None:
     if text is None:
         return None
     if not re.fullmatch(_EVENT_ID, text):
-        raise _wrong("Last-Event-ID", "must be the id of an event that was received")
+        raise InvalidRequest.of("Last-Event-ID", "must be the id of an event that was received")
     return int(text)
-
-
-def _wrong(field: str, message: str) -> InvalidRequest:
-    return InvalidRequest(f"{field}: {message}", [{"field": field, "message": message}])
