@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from picloud.errors import InvalidRequest
 
+NOT_FOR_SCRIPTS = frozenset(("CONNECT", "TRACE"))  # methods: of proxies, and of who debugs them
 ANY = "ANY"
 RESERVED = frozenset({"api", "fn", "healthz", "readyz", "metrics", "openapi.json", "problems"})
 
@@ -136,7 +137,7 @@ def _checked_method(given: str) -> str:
     method = given.upper()
     if not (given.isascii() and _METHOD.fullmatch(method)):
         raise InvalidRequest.of("method", f"{given[:100]!r} is no method: ANY, or upper-case letters such as GET")
-    if method in ("CONNECT", "TRACE"):
+    if method in NOT_FOR_SCRIPTS:
         raise InvalidRequest.of("method", f"{method} is not for scripts")
     return method
 

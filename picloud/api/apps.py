@@ -8,7 +8,7 @@ from typing import Any
 import falcon
 
 from picloud.api import faults, health, openapi, problem_pages
-from picloud.api.middleware import Authentication, BodiesInTurn, ScriptsFirst, TokenFinder
+from picloud.api.middleware import Authentication, BodiesInTurn, Methods, ScriptsFirst, TokenFinder
 from picloud.manager.resources import routes as script_routes
 from picloud.manager.resources import scripts, settings, tokens, versions
 from picloud.manager.routes import Routes
@@ -76,7 +76,8 @@ def routes(our: Collaborators) -> openapi.Routes:
 
 def create_app(our: Collaborators) -> falcon.App[falcon.Request, falcon.Response]:
     """The WSGI application; pure: it opens nothing."""
-    middleware: list[Any] = [BodiesInTurn(our.reading), Authentication(our.known_tokens), ScriptsFirst(our.ingress)]
+    gate, scripts_first = Authentication(our.known_tokens), ScriptsFirst(our.ingress)
+    middleware: list[Any] = [BodiesInTurn(our.reading), gate, scripts_first, Methods()]
     app = falcon.App(middleware=middleware)
     app.resp_options.default_media_type = None  # type: ignore[assignment] # a script's answer has the type it gave
     faults.install(app)

@@ -79,7 +79,10 @@ def _falcon_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTP
     row = of_status(status)
     if error.headers:
         resp.set_headers(error.headers)
-    _send(req, resp, row, error.description or row.title, status)
+    detail = error.description or row.title
+    if isinstance(error, falcon.HTTPMethodNotAllowed):
+        detail = f"{req.method} is not allowed here; these are: {resp.get_header('allow')}"
+    _send(req, resp, row, detail, status)
 
 
 def _unexpected(req: falcon.Request, resp: falcon.Response, error: BaseException, _params: object) -> None:

@@ -17,9 +17,11 @@ from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.request import HttpRequest, Proxies, segments
 from picloud.orchestrator.response import send, share
 from picloud.orchestrator.routes import Routes
-from picloud.patterns import host_of
+from picloud.patterns import NOT_FOR_SCRIPTS, host_of
 
 PREFIX = "/fn/"
+
+_USUAL = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")  # of those that a script takes: nearly any
 
 
 class ScriptResolver(Protocol):
@@ -77,6 +79,8 @@ class Ingress:
         self, program: Program, path: Sequence[str], params: HeaderList, req: falcon.Request, resp: falcon.Response
     ) -> None:
         """Check access, run and answer; whatever comes of it, the page that sent the request may see it."""
+        if req.method in NOT_FOR_SCRIPTS:
+            raise falcon.HTTPMethodNotAllowed(_USUAL)
         try:
             withheld = self._door.admit(program, req.env.get("HTTP_AUTHORIZATION"))
             source = HttpRequest(req.env, path, params, self._proxies, withheld)

@@ -118,7 +118,7 @@ UPLOAD, ACTIVATE, LIST = "PUT /api/v1/scripts/odd", "PUT /api/v1/scripts/odd/act
         (LIST + "/%00", [], b"", 404),
         (LIST + "/%ff", [], b"", 404),
         (LIST + "/odd/versions/%D9%A1", [], b"", 404),
-        ("NONSENSE /api/v1/scripts", [], b"", 400),
+        ("NONSENSE /api/v1/scripts", [], b"", 405),
     ],
 )
 def test_odd_bytes_end_in_a_documented_answer(
