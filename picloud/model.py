@@ -318,9 +318,9 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What must be so for an upload to happen."""
+    """What must be so of a script for a change to happen."""
 
-    active_version: int | None = None  # this one is active
+    active_versions: frozenset[int] | None = None  # one of these is active
     create_only: bool = False  # there is no such script
     update_only: bool = False  # there is one
 

@@ -20,6 +20,7 @@ from picloud.api.openapi_answers import Responses
 from picloud.api.openapi_schemas import Json, Schemas
 from picloud.api.problems import TABLE
 from picloud.auth import Scope
+from picloud.messages import conditions
 from picloud.messages.endpoint import Answer, Endpoint, declared, endpoint
 from picloud.messages.reading import SCRIPT_PATTERN
 
@@ -57,7 +58,7 @@ class DocumentResource:
 
     @endpoint(
         None,
-        headers={"If-None-Match": Annotated[str, Meta(description="the ETag of a copy: 304 if it is still good")]},
+        headers=conditions.IF_CHANGED,
         answers={
             200: Answer(Json, headers={"ETag": str, "Cache-Control": str}),
             304: Answer(headers={"ETag": str, "Cache-Control": str}),
@@ -68,7 +69,7 @@ class DocumentResource:
         data, tag = self._encoded
         resp.set_header("etag", tag)
         resp.set_header("cache-control", "no-cache")  # keep it, and ask whether it is still good
-        if tag in (req.get_header("if-none-match") or ""):
+        if conditions.is_known(req, tag):
             resp.status = 304
             return
         resp.content_type = "application/json"

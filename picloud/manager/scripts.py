@@ -10,7 +10,7 @@ from picloud.errors import InvalidRequest, NotFound
 from picloud.manager import manifest
 from picloud.manager.settings import SettingsRules
 from picloud.messages.reading import SCRIPT_NAME_RULE
-from picloud.model import Script, SettingsChange, Version, is_script_name
+from picloud.model import ANYWAY, Condition, Script, SettingsChange, Version, is_script_name
 from picloud.patterns import RouteWanted
 
 
@@ -23,8 +23,8 @@ class ScriptRepository(Protocol):
     def page(self, limit: int, after: str, only: Collection[str] | None) -> list[Script]:
         """Scripts by name, those behind `after`; of these alone, if any are given."""
 
-    def delete(self, name: str) -> None:
-        """Drop a script; NotFound."""
+    def delete(self, name: str, condition: Condition) -> None:
+        """Drop a script; NotFound, PreconditionFailed."""
 
     def unapplied(self, name: str, version: int) -> dict[str, bytes]:
         """The files of a version that never was active: path → content; empty for any other."""
@@ -33,6 +33,7 @@ class ScriptRepository(Protocol):
         self,
         name: str,
         version: int,
+        condition: Condition,
         *,
         change: SettingsChange | None,
         routes: Sequence[RouteWanted] | None,
@@ -40,7 +41,7 @@ class ScriptRepository(Protocol):
     ) -> None:
         """Make a version the active one; and, if it never was, apply what it declares.
 
-        All or nothing: NotFound, InvalidRequest, Conflict, which names no script but ``only``, if given.
+        All or nothing: NotFound, PreconditionFailed, InvalidRequest, Conflict, which names no script but ``only``, if given.
         """
 
 
@@ -73,20 +74,22 @@ class Scripts:
         """Scripts by name, those behind `after`; of these alone, if any are given."""
         return self._repository.page(limit, after, only)
 
-    def activate(self, name: str, version: int, only: Collection[str] | None = None) -> Script:
+    def activate(
+        self, name: str, version: int, condition: Condition = ANYWAY, only: Collection[str] | None = None
+    ) -> Script:
         """Make a version the active one; the first time, with what its picloud.toml declares.
 
-        NotFound. InvalidRequest, Conflict: that cannot be applied any more, and nothing was changed. ``only``: the
-        scripts that the caller's token is limited to, or None; a conflict names no other.
+        NotFound, PreconditionFailed. InvalidRequest, Conflict: that cannot be applied any more, and nothing was changed.
+        ``only``: the scripts that the caller's token is limited to, or None; a conflict names no other.
         """
         declared = manifest.read(self._repository.unapplied(name, version), self._rules)
-        self._repository.activate(name, version, change=declared.settings, routes=declared.routes, only=only)
+        self._repository.activate(name, version, condition, change=declared.settings, routes=declared.routes, only=only)
         self._announce()
         return self._repository.get(name)
 
-    def delete(self, name: str) -> None:
-        """Drop a script and its versions; NotFound. Its invocations stay."""
-        self._repository.delete(name)
+    def delete(self, name: str, condition: Condition = ANYWAY) -> None:
+        """Drop a script and its versions; NotFound, PreconditionFailed. Its invocations stay."""
+        self._repository.delete(name, condition)
         self._announce()
 
 

@@ -24,6 +24,7 @@ from picloud.model import (
 from picloud.patterns import RouteWanted
 from picloud.storage import uploads
 from picloud.storage.changes import Changed, announce
+from picloud.storage.connection import Cursor
 from picloud.storage.pool import Pool
 
 _SCRIPT = "SELECT name, active_version, settings, created_at, updated_at FROM scripts"
@@ -84,11 +85,11 @@ class ScriptTable:
             cursor.execute(f"{_SCRIPT} {_PAGE}", wanted)
             return [self._script(row) for row in cursor.fetchall()]
 
-    def delete(self, name: str) -> None:
-        """Drop a script with its versions, settings and routes; NotFound. Its invocations stay."""
+    def delete(self, name: str, condition: Condition = ANYWAY) -> None:
+        """Drop a script with its versions, settings and routes; NotFound, PreconditionFailed. Its invocations stay."""
         with self._pool.transaction() as cursor:
-            cursor.execute("DELETE FROM scripts WHERE name = %s RETURNING name", (name,))
-            _found(cursor.fetchone(), name)
+            script = _locked(cursor, name, condition)
+            cursor.execute("DELETE FROM scripts WHERE id = %s", (script.id,))
             announce(cursor, Changed.SCRIPT, name)
             announce(cursor, Changed.ROUTES)
 
@@ -96,6 +97,7 @@ class ScriptTable:
         self,
         name: str,
         version: int,
+        condition: Condition = ANYWAY,
         *,
         change: SettingsChange | None = None,
         routes: Sequence[RouteWanted] | None = None,
@@ -103,10 +105,10 @@ class ScriptTable:
     ) -> None:
         """Make a version the active one; and, if it never was, apply what it declares: see `unapplied`.
 
-        NotFound names what is missing. All or nothing: InvalidRequest, Conflict.
+        NotFound names what is missing. All or nothing: PreconditionFailed, InvalidRequest, Conflict.
         """
         with self._pool.transaction() as cursor:
-            script = _found(uploads.lock(cursor, name), name)
+            script = _locked(cursor, name, condition)
             uploads.activate(cursor, script, version, change, routes, only)
 
     def versions(self, name: str, limit: int, before: int) -> list[Version]:
@@ -152,12 +154,21 @@ class ScriptTable:
         Changes take turns; what ``change`` raises leaves everything as it was.
         """
         with self._pool.transaction() as cursor:
-            script = _found(uploads.lock(cursor, name), name)
+            script = _locked(cursor, name)
             return self._policy.hold(uploads.change_settings(cursor, script, change))
 
     def _script(self, row: Any) -> Script:
         name, active_version, settings, created_at, updated_at = row
         return Script(name, active_version, self._policy.hold(settings), created_at, updated_at)
+
+
+def _locked(cursor: Cursor, name: str, condition: Condition = ANYWAY) -> uploads.Locked:
+    """A script that waits for this transaction; NotFound, PreconditionFailed."""
+    script = uploads.lock(cursor, name)
+    if script is None:
+        raise NotFound(f"there is no script '{name}'")
+    uploads.check(condition, name, script.active_version)
+    return script
 
 
 def _found(row: Any, name: str) -> Any:

@@ -66,7 +66,7 @@ def store(cursor: Cursor, name: str, upload: Upload, condition: Condition) -> tu
     """
     cursor.execute(_LOCK_NAME, (name,))
     script = lock(cursor, name)
-    _check(condition, name, script.active_version if script else None)
+    check(condition, name, script.active_version if script else None)
     if script and _is_active(cursor, script, upload.sha256):
         return script, Uploaded(script.active_version, script.active_version, created=False)
     if script is None and not upload.activate:
@@ -144,14 +144,16 @@ def _store_version(cursor: Cursor, script_id: int, version: int, upload: Upload)
     execute_values(cursor, _NEW_FILES, rows, page_size=len(rows))
 
 
-def _check(condition: Condition, name: str, active_version: int | None) -> None:
+def check(condition: Condition, name: str, active_version: int | None) -> None:
+    """PreconditionFailed unless the condition holds; None: there is no such script."""
     if condition.create_only and active_version is not None:
         raise PreconditionFailed(f"there is a script '{name}' already")
     if condition.update_only and active_version is None:
         raise PreconditionFailed(f"there is no script '{name}' yet")
-    if condition.active_version not in (None, active_version):
+    if condition.active_versions is not None and active_version not in condition.active_versions:
         now = "there is no such script" if active_version is None else f"version {active_version} is active"
-        raise PreconditionFailed(f"version {condition.active_version} of '{name}' is not active: {now}")
+        wanted = " or ".join(map(str, sorted(condition.active_versions)))
+        raise PreconditionFailed(f"version {wanted} of '{name}' is not active: {now}")
 
 
 def _never_active() -> Conflict:

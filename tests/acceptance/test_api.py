@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.running import Running
+from tests.running import Answer, Running
 
 
 def test_an_upload_answers_with_version_and_url(picloud: Running) -> None:
@@ -185,6 +185,29 @@ def test_an_upload_may_ask_that_nobody_was_faster(picloud: Running) -> None:
     assert conditional(picloud, "if-match", "nonsense", b"return 2") == (412, "precondition-failed")
     assert conditional(picloud, "if-match", '"1"', b"return 2") == (201, "")
     assert picloud.call("GET", "/fn/conditional").body == b"2"
+
+
+def test_every_change_of_a_script_may_ask_that_nobody_was_faster(picloud: Running) -> None:
+    for version in ("1", "2"):
+        picloud.deploy("matched", f"return {version}")
+    path = "/api/v1/scripts/matched"
+    key = {"authorization": f"Bearer {picloud.token}"}
+
+    def activate(version: int, match: str) -> Answer:
+        body = f'{{"version": {version}}}'.encode()
+        return picloud.call(
+            "PUT", f"{path}/active", body, {**key, "content-type": "application/json", "if-match": match}
+        )
+
+    assert activate(1, '"1"').problem == "precondition-failed"
+    done = activate(1, '"7", "2"')
+    assert (done.status, done.header("etag"), done.json["active_version"]) == (200, '"1"', 1)
+    refused = picloud.call("DELETE", path, headers={**key, "if-match": '"2", W/"1"'})
+    assert (refused.status, refused.problem) == (412, "precondition-failed")
+    assert refused.json["detail"] == "version 2 of 'matched' is not active: version 1 is active"
+    assert picloud.api("GET", "scripts/matched").header("etag") == '"1"'
+    assert picloud.call("DELETE", path, headers={**key, "if-match": '"1"'}).status == 204
+    assert picloud.call("DELETE", path, headers={**key, "if-match": '"1"'}).status == 404
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/problems/timeout"])

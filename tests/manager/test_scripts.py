@@ -8,7 +8,7 @@ import pytest
 from picloud.errors import InvalidRequest
 from picloud.manager.scripts import Scripts, check_name
 from picloud.manager.settings import SettingsRules
-from picloud.model import DEFAULT_POLICY, Script, Settings, SettingsChange, StoredSettings
+from picloud.model import DEFAULT_POLICY, Condition, Script, Settings, SettingsChange, StoredSettings
 from picloud.patterns import RouteWanted
 
 
@@ -27,7 +27,7 @@ class Shelf:
     def page(self, limit: int, after: str, only: Collection[str] | None) -> list[Script]:
         return []
 
-    def delete(self, name: str) -> None: ...
+    def delete(self, name: str, condition: Condition) -> None: ...
 
     def unapplied(self, name: str, version: int) -> dict[str, bytes]:
         return self.waiting
@@ -36,6 +36,7 @@ class Shelf:
         self,
         name: str,
         version: int,
+        condition: Condition,
         *,
         change: SettingsChange | None,
         routes: Sequence[RouteWanted] | None,

@@ -8,9 +8,10 @@ import msgspec
 from msgspec import Meta
 
 from picloud.auth import Scope
-from picloud.manager.resources.uploads import DECLARED, TAG, NamedUploadQuery, UploadQuery, receive
+from picloud.manager.resources.uploads import DECLARED, NamedUploadQuery, UploadQuery, receive
 from picloud.manager.scripts import Scripts
 from picloud.manager.uploads import Uploads
+from picloud.messages import conditions
 from picloud.messages.endpoint import Answer, endpoint
 from picloud.messages.reading import Paging
 from picloud.messages.writing import Page, send_json, send_page
@@ -26,6 +27,9 @@ class ScriptShape(msgspec.Struct):
     settings: Settings
     created_at: datetime
     updated_at: datetime
+
+
+_WITH_TAG = Answer(ScriptShape, headers=conditions.ETAG)
 
 
 class ScriptsResource:
@@ -57,12 +61,10 @@ class ScriptResource:
         self._scripts = scripts
         self._uploads = uploads
 
-    @endpoint(Scope.READ, answers={200: Answer(ScriptShape, headers=TAG)}, problems=("not-found",))
+    @endpoint(Scope.READ, answers={200: _WITH_TAG}, problems=("not-found",))
     def on_get(self, _req: falcon.Request, resp: falcon.Response, script: str) -> None:
         """One script; `ETag` is its active version."""
-        found = self._scripts.get(script)
-        resp.set_header("etag", f'"{found.active_version}"')
-        send_json(resp, script_shape(found))
+        _send(resp, self._scripts.get(script))
 
     @endpoint(Scope.DEPLOY, query=UploadQuery, **DECLARED)
     def on_put(self, req: falcon.Request, resp: falcon.Response, script: str, query: UploadQuery) -> None:
@@ -75,10 +77,12 @@ class ScriptResource:
         """
         receive(self._uploads, script, query, req, resp)
 
-    @endpoint(Scope.DEPLOY, answers={204: None}, problems=("not-found",))
-    def on_delete(self, _req: falcon.Request, resp: falcon.Response, script: str) -> None:
+    @endpoint(
+        Scope.DEPLOY, headers=conditions.IF_MATCH, answers={204: None}, problems=("not-found", "precondition-failed")
+    )
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, script: str) -> None:
         """Drop the script, its versions, settings and routes; its invocations stay."""
-        self._scripts.delete(script)
+        self._scripts.delete(script, conditions.only_if(req))
         resp.status = 204
 
 
@@ -93,14 +97,26 @@ class ActiveResource:
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 
-    @endpoint(Scope.DEPLOY, body=Wanted, answers={200: ScriptShape}, problems=("not-found", "conflict"))
+    @endpoint(
+        Scope.DEPLOY,
+        body=Wanted,
+        headers=conditions.IF_MATCH,
+        answers={200: _WITH_TAG},
+        problems=("not-found", "conflict", "precondition-failed"),
+    )
     def on_put(self, req: falcon.Request, resp: falcon.Response, script: str, body: Wanted) -> None:
         """Make another version the active one: a rollback, or a roll forward.
 
         The first time also what its picloud.toml declares is applied, in the same transaction: `conflict` names a route
         that clashes. Later times leave settings and routes alone.
         """
-        send_json(resp, script_shape(self._scripts.activate(script, body.version, req.context.principal.scripts)))
+        only = req.context.principal.scripts
+        _send(resp, self._scripts.activate(script, body.version, conditions.only_if(req), only))
+
+
+def _send(resp: falcon.Response, script: Script) -> None:
+    resp.set_header("etag", conditions.version_tag(script.active_version))
+    send_json(resp, script_shape(script))
 
 
 def script_shape(it: Script) -> ScriptShape:
