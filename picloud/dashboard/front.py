@@ -160,7 +160,8 @@ class Front:
         shape, principal = FrontShape("PiCloud", __version__, _LINKS), self._principal(req)
         if principal is not None:
             principal.require(Scope.READ)
-            shape.scripts = [listed(row) for row in self._rows(principal, _ROWS_MAX)]
+            rows = self._rows(principal, _ROWS_MAX + 1)
+            shape.scripts, shape.more = [listed(row) for row in rows[:_ROWS_MAX]], len(rows) > _ROWS_MAX
         send_json(resp, shape)
 
     def _send_forbidden(self, resp: falcon.Response, reason: str, principal: Principal | None = None) -> None:

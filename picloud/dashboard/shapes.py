@@ -39,6 +39,9 @@ class FrontShape(msgspec.Struct, omit_defaults=True):
     version: str
     links: dict[str, str]
     scripts: _Scripts | msgspec.UnsetType = msgspec.UNSET
+    more: Annotated[bool, msgspec.Meta(description="beside them: whether there are others")] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
 
 
 class Form(msgspec.Struct, forbid_unknown_fields=True):

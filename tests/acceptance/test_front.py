@@ -14,6 +14,7 @@ import pytest
 
 from picloud import __version__
 from picloud.dashboard.session import SESSION_S
+from picloud.storage.pool import Pool
 from tests.running import Answer, Running, eventually, running
 
 FORM = "application/x-www-form-urlencoded"
@@ -242,6 +243,24 @@ def test_json_is_as_for_everybody_and_with_a_token_has_the_scripts(front: Runnin
         broken, cookies, _ = shown["scripts"]
         assert (broken["url"], broken["active_version"], cookies["last"]) == ("/fn/broken", 1, None)
         assert (broken["last"]["outcome"], broken["last"]["status"]) == ("script-error", 500)
+
+
+_MANY = """WITH names AS (INSERT INTO script_names (name, last_version)
+    SELECT 'many-' || it, 1 FROM generate_series(1, 500) it RETURNING name),
+  made AS (INSERT INTO scripts (name, active_version) SELECT name, 1 FROM names RETURNING id)
+ INSERT INTO versions (script_id, version, sha256, bytes, created_by) SELECT id, 1, '', 0, '' FROM made"""
+
+
+def test_json_says_whether_there_are_more_scripts(front: Running) -> None:
+    asked = {"accept": "application/json", "authorization": f"Bearer {front.token}"}
+    assert front.call("GET", "/", headers=asked).json["more"] is False
+    with contextlib.closing(Pool(front.database_url, size=1, wait_ms=5_000)) as pool:
+        with pool.transaction() as cursor:
+            cursor.execute(_MANY)
+        shown = front.call("GET", "/", headers=asked).json
+        with pool.transaction() as cursor:
+            cursor.execute("DELETE FROM scripts WHERE name LIKE 'many-%'")
+    assert (len(shown["scripts"]), shown["more"]) == (500, True)
 
 
 def test_json_with_a_token_that_is_none_or_may_not_read_is_a_problem(front: Running) -> None:
