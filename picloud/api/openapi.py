@@ -45,9 +45,7 @@ theirs to say, and no part of this document.
 
 Times are RFC 3339 in UTC, sizes in bytes, durations in ms. Every `GET` answers `HEAD` too, and every path `OPTIONS`;
 any other method is 405 `method-not-allowed` with `Allow`. Every error is a problem as RFC 9457 has it."""
-_SECURITY = (
-    "A token of `picloud token create`, or the one in `PICLOUD_DATA/admin.token`. `admin` holds all other scopes."
-)
+_SECURITY = "A token of `picloud token add`, or the one in `PICLOUD_DATA/admin.token`. `admin` holds all other scopes."
 
 
 class DocumentResource:

@@ -7,7 +7,10 @@ from pathlib import Path
 import click
 import pytest
 
+from picloud.api import openapi
+from picloud.api.problems import TABLE
 from picloud.cli import picloud
+from tests.declarations import ROUTES
 
 DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 SECTIONS = dict(re.findall(r"^### `(picloud [^`]+)`\n(.*?)(?=^##|\Z)", DOCS, re.MULTILINE | re.DOTALL))
@@ -52,6 +55,14 @@ def test_a_second_name_stands_where_the_first_is_explained() -> None:
     for words, command in ALIASES.items():
         (usage,) = [usage for usage, it in COMMANDS.items() if it is command]
         assert f"`{words}` is the same." in " ".join(SECTIONS[usage].split())
+
+
+def test_what_the_server_says_to_run_is_a_command() -> None:
+    texts = [*(f"{row.when} {row.advice}" for row in TABLE.values()), str(openapi.document(ROUTES))]
+    named = {words for text in texts for words in re.findall(r"`picloud ([a-z ]+)", text)}
+    known = {words.removeprefix("picloud ") for words, _ in commands(picloud, "picloud")}
+    assert "token add" in named
+    assert named <= known
 
 
 @pytest.mark.parametrize("usage", sorted(COMMANDS))
