@@ -1,6 +1,10 @@
 """Plain pages of HTML, for who asks with a browser."""
 
+from typing import Any, Literal
+
 import falcon
+
+VARY: dict[str, Any] = {"Vary": Literal["Accept"]}  # of what is a page or JSON
 
 
 def wants_json(req: falcon.Request) -> bool:

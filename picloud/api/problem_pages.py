@@ -6,7 +6,7 @@ import falcon
 import msgspec
 
 from picloud.api import problems
-from picloud.api.html import send_html, wants_json
+from picloud.api.html import VARY, send_html, wants_json
 from picloud.errors import NotFound
 from picloud.messages.endpoint import Answer, endpoint
 from picloud.messages.writing import send_json
@@ -31,9 +31,10 @@ class ProblemListShape(msgspec.Struct):
 class ProblemsPage:
     """`/problems`"""
 
-    @endpoint(None, answers={200: Answer(ProblemListShape, media=("text/html",))})
+    @endpoint(None, answers={200: Answer(ProblemListShape, media=("text/html",), headers=VARY)})
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List what can go wrong; JSON if asked for."""
+        resp.set_header("vary", "Accept")
         if wants_json(req):
             send_json(resp, ProblemListShape([_shape(row) for row in problems.TABLE.values()]))
             return
@@ -47,12 +48,15 @@ class ProblemsPage:
 class ProblemPage:
     """`/problems/NAME`"""
 
-    @endpoint(None, answers={200: Answer(ProblemPageShape, media=("text/html",))}, problems=("not-found",))
+    @endpoint(
+        None, answers={200: Answer(ProblemPageShape, media=("text/html",), headers=VARY)}, problems=("not-found",)
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Tell what a problem means, when it comes and what to do about it; JSON if asked for."""
         row = problems.TABLE.get(name)
         if row is None:
             raise NotFound(f"there is no problem named '{name}'; /problems lists them")
+        resp.set_header("vary", "Accept")
         if wants_json(req):
             send_json(resp, _shape(row))
             return

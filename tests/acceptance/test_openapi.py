@@ -75,6 +75,7 @@ def test_every_worker_says_the_same(picloud: Running) -> None:
 def test_every_problem_has_a_page_for_people_and_one_for_programs(picloud: Running, row: Problem) -> None:
     page = picloud.call("GET", f"/problems/{row.name}", headers={"accept": "text/html"})
     assert (page.status, page.header("content-type")) == (200, "text/html; charset=utf-8")
+    assert page.header("vary") == "Accept"
     assert "`" not in page.body.decode()
     told = picloud.call("GET", f"/problems/{row.name}", headers={"accept": "application/json"})
     assert (told.status, told.json["status"], told.json["when"]) == (200, row.status, row.when)
@@ -83,6 +84,7 @@ def test_every_problem_has_a_page_for_people_and_one_for_programs(picloud: Runni
 def test_all_problems_are_on_one_page(picloud: Running) -> None:
     listed = picloud.call("GET", "/problems", headers={"accept": "application/json"}).json["items"]
     assert [it["type"] for it in listed] == [f"/problems/{name}" for name in TABLE]
+    assert picloud.call("GET", "/problems").header("vary") == "Accept"
     page = picloud.call("GET", "/problems").body.decode()
     assert [name for name in TABLE if f"'/problems/{name}'" not in page] == []
 
