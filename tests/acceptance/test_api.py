@@ -23,6 +23,13 @@ def test_lua_comes_under_several_types(picloud: Running, content_type: str) -> N
     )
 
 
+def test_an_upload_by_name_says_where_the_script_is(picloud: Running) -> None:
+    made = picloud.api("POST", "scripts?name=placed", b"return 1", "text/x-lua")
+    assert (made.status, made.header("location")) == (201, "/api/v1/scripts/placed")
+    again = picloud.api("POST", "scripts?name=placed", b"return 1", "text/x-lua")
+    assert (again.status, again.header("location")) == (200, None)
+
+
 def test_another_type_is_refused(picloud: Running) -> None:
     assert picloud.api("PUT", "scripts/typed", b"{}", "image/png").problem == "unsupported-media-type"
 

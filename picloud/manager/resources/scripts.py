@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from picloud.auth import Scope
-from picloud.manager.resources.uploads import DECLARED, NamedUploadQuery, UploadQuery, receive
+from picloud.manager.resources.uploads import DECLARED, DECLARED_NAMED, NamedUploadQuery, UploadQuery, receive
 from picloud.manager.scripts import Scripts
 from picloud.manager.uploads import Uploads
 from picloud.messages import conditions
@@ -47,11 +47,12 @@ class ScriptsResource:
             resp, self._scripts.page(query.limit, query.after, only), query.limit, script_shape, lambda it: it.name
         )
 
-    @endpoint(Scope.DEPLOY, query=NamedUploadQuery, by_script=True, **DECLARED)
+    @endpoint(Scope.DEPLOY, query=NamedUploadQuery, by_script=True, **DECLARED_NAMED)
     def on_post(self, req: falcon.Request, resp: falcon.Response, query: NamedUploadQuery) -> None:
         """Upload to the script that `?name=` names; as PUT `/api/v1/scripts/NAME`."""
         req.context.principal.require(Scope.DEPLOY, query.name)
-        receive(self._uploads, query.name, query, req, resp)
+        if receive(self._uploads, query.name, query, req, resp).created:
+            resp.location = f"/api/v1/scripts/{query.name}"
 
 
 class ScriptResource:

@@ -1,5 +1,6 @@
 """What an upload is over HTTP: its query, its conditions, its body, its answer."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import falcon
@@ -14,6 +15,7 @@ from picloud.messages import conditions
 from picloud.messages.endpoint import Answer
 from picloud.messages.reading import Query, ScriptName, form, has_body, read_body
 from picloud.messages.writing import send_json
+from picloud.model import Uploaded
 
 _LUA = {"type": "string", "format": "lua"}
 _FILES = {
@@ -56,19 +58,28 @@ class NamedUploadQuery(UploadQuery, kw_only=True):
 _TYPES = {bundle.Kind.LUA: Lua, bundle.Kind.JSON: Bundle, bundle.Kind.TAR: None}
 _NO_FORM = {bundle.FORM: None}  # it says that it is one: no schema of a form tells what is taken
 
+_STORED = Answer(UploadedShape, headers=conditions.ETAG, meaning="Stored, and active unless `?activate=false`")
+
 DECLARED: dict[str, Any] = {
     "media": {name: _TYPES[kind] for name, kind in bundle.MEDIA_TYPES.items()} | _NO_FORM,
     "headers": {**conditions.IF_MATCH, **conditions.IF_NEW},
     "answers": {
         200: Answer(UploadedShape, headers=conditions.ETAG, meaning="The active version has these files already"),
-        201: Answer(UploadedShape, headers=conditions.ETAG, meaning="Stored, and active unless `?activate=false`"),
+        201: _STORED,
     },
     "problems": ("body-too-large", "executor-lost", "precondition-failed", "syntax-error", "unsupported-media-type"),
 }
 """What the endpoints that take uploads declare."""
 
+_PLACE = {"Location": Annotated[str, Meta(description="the script's path")]}
 
-def receive(uploads: Uploads, name: str, query: UploadQuery, req: falcon.Request, resp: falcon.Response) -> None:
+DECLARED_NAMED: dict[str, Any] = DECLARED | {
+    "answers": DECLARED["answers"] | {201: replace(_STORED, headers={**_STORED.headers, **_PLACE})}
+}
+"""The same, where the path does not say to which script."""
+
+
+def receive(uploads: Uploads, name: str, query: UploadQuery, req: falcon.Request, resp: falcon.Response) -> Uploaded:
     """Read the files, upload them, and say what became of it; `ETag` is the version that is active now."""
     kind = bundle.kind_of(req.content_type or "", req.get_header("content-encoding") or "")
     condition = conditions.only_if_or_new(req)
@@ -79,3 +90,4 @@ def receive(uploads: Uploads, name: str, query: UploadQuery, req: falcon.Request
     done = uploads.upload(name, files, who.name, condition, activate=query.activate, only=who.scripts)
     resp.set_header("etag", conditions.version_tag(done.active_version))
     send_json(resp, UploadedShape(name, done.version, f"/fn/{name}"), 201 if done.created else 200)
+    return done
