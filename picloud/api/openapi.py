@@ -22,7 +22,8 @@ from picloud.api.problems import TABLE
 from picloud.auth import Scope
 from picloud.messages import conditions
 from picloud.messages.endpoint import Answer, Endpoint, declared, endpoint
-from picloud.messages.reading import SCRIPT_PATTERN
+from picloud.messages.reading import MEDIA_JSON, MERGE_PATCH
+from picloud.messages.wrong import SCRIPT_PATTERN
 
 Routes = list[tuple[str, Any]]
 Operation = tuple[str, str, object, Endpoint]
@@ -98,6 +99,8 @@ def problems_of(path: str, method: str, told: Endpoint) -> list[str]:
         names.add("invalid-request")
     if told.body is not None or told.media:
         names |= {"body-too-large", "invalid-request"}
+    if told.body is not None:
+        names.add("unsupported-media-type")
     if "{" in path:
         names.add("not-found")
     return sorted(names, key=list(TABLE).index)
@@ -138,7 +141,8 @@ def _operation(path: str, method: str, resource: object, told: Endpoint, schemas
         "responses": answers.of(told, problems_of(path, method, told)),
     }
     if told.body is not None:
-        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": schemas.of(told.body)}}}
+        types = [MEDIA_JSON, MERGE_PATCH] if method == "patch" else [MEDIA_JSON]
+        found["requestBody"] = {"required": True, "content": _media(dict.fromkeys(types, told.body), schemas)}
     elif told.media:
         found["requestBody"] = {"required": told.body_required, "content": _media(told.media, schemas)}
     return found

@@ -30,7 +30,7 @@ from picloud.executor.client import SandboxClient
 from picloud.manager import manifest
 from picloud.manager.manifest import Manifest
 from picloud.manager.settings import SettingsPatch, SettingsRules
-from picloud.messages.reading import invalid
+from picloud.messages.wrong import invalid
 from picloud.model import HeaderList, LogLine, Policy, Program, Request, Route, Run, Settings, new_id
 from picloud.orchestrator.tree import RouteTree
 from picloud.patterns import RouteWanted, host_of

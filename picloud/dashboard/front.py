@@ -25,8 +25,9 @@ from picloud.dashboard.session import SESSION_S, issue, principal_of
 from picloud.dashboard.shapes import Form, FrontShape, listed
 from picloud.errors import DatabaseUnavailable, InvalidRequest, UnsupportedMediaType
 from picloud.messages.endpoint import Answer, endpoint
-from picloud.messages.reading import invalid, read_body
+from picloud.messages.reading import read_body
 from picloud.messages.writing import send_json
+from picloud.messages.wrong import invalid
 from picloud.model import Invocation, Script
 from picloud.orchestrator.request import Proxies
 

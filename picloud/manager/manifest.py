@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from picloud.errors import InvalidRequest
 from picloud.manager.settings import SettingsPatch, SettingsRules
-from picloud.messages.reading import invalid
+from picloud.messages.wrong import invalid
 from picloud.model import SettingsChange, StoredSettings
 from picloud.patterns import ANY, RouteWanted
 
@@ -86,7 +86,7 @@ def _tables(content: bytes) -> _Tables:
     try:
         return msgspec.convert(document, _Tables)
     except msgspec.ValidationError as error:
-        raise invalid(_Tables, error, _WHERE) from error
+        raise invalid(_Tables, error, _WHERE, document) from error
 
 
 def _parsed(content: bytes) -> dict[str, Any]:

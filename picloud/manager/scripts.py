@@ -9,7 +9,7 @@ from typing import Protocol
 from picloud.errors import InvalidRequest, NotFound
 from picloud.manager import manifest
 from picloud.manager.settings import SettingsRules
-from picloud.messages.reading import SCRIPT_NAME_RULE
+from picloud.messages.wrong import SCRIPT_NAME_RULE
 from picloud.model import ANYWAY, Condition, Script, SettingsChange, Version, is_script_name
 from picloud.patterns import RouteWanted
 
@@ -41,7 +41,8 @@ class ScriptRepository(Protocol):
     ) -> None:
         """Make a version the active one; and, if it never was, apply what it declares.
 
-        All or nothing: NotFound, PreconditionFailed, InvalidRequest, Conflict, which names no script but ``only``, if given.
+        All or nothing: NotFound, PreconditionFailed, InvalidRequest; Conflict, which names no script but ``only``,
+        if given.
         """
 
 
@@ -79,8 +80,8 @@ class Scripts:
     ) -> Script:
         """Make a version the active one; the first time, with what its picloud.toml declares.
 
-        NotFound, PreconditionFailed. InvalidRequest, Conflict: that cannot be applied any more, and nothing was changed.
-        ``only``: the scripts that the caller's token is limited to, or None; a conflict names no other.
+        NotFound, PreconditionFailed. InvalidRequest, Conflict: that cannot be applied any more, and nothing was
+        changed. ``only``: the scripts that the caller's token is limited to, or None; a conflict names no other.
         """
         declared = manifest.read(self._repository.unapplied(name, version), self._rules)
         self._repository.activate(name, version, condition, change=declared.settings, routes=declared.routes, only=only)

@@ -36,7 +36,7 @@ class Endpoint:
     answers: Mapping[int | Literal["default"], Any]  # status → type of its JSON, an Answer, None for no body
     problems: tuple[str, ...] = ()  # names, beside those that follow from what else is declared here
     query: type[Query] | None = None  # given to the responder as `query`
-    body: Any = None  # type of a JSON body, given to the responder as `body`
+    body: Any = None  # type of a JSON body, given to the responder as `body`; any other content type is 415
     media: Mapping[str, Any] = field(
         default_factory=dict
     )  # bodies it reads itself: content type → type, None for bytes

@@ -1,7 +1,5 @@
 """Queries and bodies: typed, bounded, and refused with the field that is wrong."""
 
-import difflib
-import enum
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
@@ -10,12 +8,10 @@ from typing import Annotated, Any, TypeVar, get_args
 import falcon
 import msgspec
 
-from picloud.errors import BodyTooLarge, InvalidRequest, NotFound
-from picloud.model import SCRIPT_NAME
+from picloud.errors import BodyTooLarge, InvalidRequest, NotFound, UnsupportedMediaType
+from picloud.messages.wrong import CURSOR_PATTERN, SCRIPT_PATTERN, invalid
 
 PAGE_MAX = 500
-SCRIPT_PATTERN = f"^{SCRIPT_NAME.pattern}$"
-SCRIPT_NAME_RULE = "lower-case letters, digits and '-', at most 63, no '-' first"
 
 ScriptName = Annotated[str, msgspec.Meta(pattern=SCRIPT_PATTERN, description="a script's name")]
 
@@ -24,15 +20,16 @@ CURSOR = "the `next` of the page before"
 BODY = "the body: "  # before a field of it that is wrong
 _QUERY = "?"
 
-_CURSOR_PATTERN = "^[!-~]{0,200}$"  # visible ASCII
+MEDIA_JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
+_OF_CURL = "application/x-www-form-urlencoded"
+
 _JSON_BYTES_MAX = 512 * 1024  # 64 KiB of variables, a byte of which may be six of JSON's
 READING = "picloud.reading"  # in a WSGI environ: gives a context manager, one for each body that is read
 
 _CHUNK_BYTES = 64 * 1024
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
-_NO_MEMBER = re.compile(r"Invalid enum value '(.*)'", re.DOTALL)
 
 Typed = TypeVar("Typed")
 
@@ -48,7 +45,7 @@ class Paging(Query):
     """Which page of a list; `after` is the `next` of the page before."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX, description="how many items at most")] = 50
-    after: Annotated[str, msgspec.Meta(pattern=_CURSOR_PATTERN, description=CURSOR)] = ""
+    after: Annotated[str, msgspec.Meta(pattern=CURSOR_PATTERN, description=CURSOR)] = ""
 
 
 def form(name: str, meaning: str) -> msgspec.Meta:
@@ -89,14 +86,17 @@ def _read(stream: Any, bytes_max: int) -> bytes:
 
 
 def read_json(req: falcon.Request, kind: type[Typed], bytes_max: int = _JSON_BYTES_MAX) -> Typed:
-    """The body as a typed message; InvalidRequest says which field is wrong."""
+    """The body as a typed message; UnsupportedMediaType, or InvalidRequest, which says which field is wrong."""
+    _require_json(req.content_type or "")
     body = read_body(req.env, bytes_max)
     try:
-        return msgspec.convert(_decoder.decode(body), kind)
-    except msgspec.ValidationError as error:
-        raise invalid(kind, error, BODY) from error
+        value = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body is no JSON that is taken here: {error}") from error
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise invalid(kind, error, BODY, value) from error
 
 
 def read_query(req: falcon.Request, kind: type[Asked]) -> Asked:
@@ -114,23 +114,18 @@ def read_query(req: falcon.Request, kind: type[Asked]) -> Asked:
         raise invalid(kind, error, _QUERY) from error
 
 
-def invalid(kind: Any, error: msgspec.ValidationError, where: str) -> InvalidRequest:
-    """What msgspec found wrong, for people and by field; `where` is put before the field's path."""
-    message, _, path = str(error).partition(" - at `")
-    field = path.removesuffix("`").removeprefix("$").removeprefix(".")
-    if unknown := _UNKNOWN.fullmatch(message):
-        field = ".".join(filter(None, (field, unknown[1])))
-        message = "is not known" + _did_you_mean(unknown[1], _names(kind))
-    elif stranger := _NO_MEMBER.fullmatch(message):
-        message = f"'{stranger[1]}' is not known" + _did_you_mean(stranger[1], _members(kind))
-    return InvalidRequest.of(field, message, where) if field else InvalidRequest(where + message)
-
-
 def path_number(text: str, what: str) -> int:
     """A whole number in the path; what is not one does not exist."""
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise NotFound(f"there is no {what} '{text}'")
     return int(text)
+
+
+def _require_json(content_type: str) -> None:
+    """Unless it says that it is something else: what curl sends says that it is a form."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type not in ("", MEDIA_JSON, MERGE_PATCH, _OF_CURL):
+        raise UnsupportedMediaType(f"'{media_type[:100]}' is not taken here; send {MEDIA_JSON} or {MERGE_PATCH}")
 
 
 def _number(text: str) -> float:
@@ -158,32 +153,6 @@ def _flat(kind: Any) -> Iterator[Any]:
     """A type, or those that it is made of."""
     inner = get_args(kind)
     yield from (it for part in inner for it in _flat(part)) if inner else (kind,)
-
-
-def _did_you_mean(word: str, known: Iterator[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""
-
-
-def _names(kind: Any) -> Iterator[str]:
-    """Every field of a message and of those inside it."""
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        for field in msgspec.structs.fields(kind):
-            yield field.encode_name
-            yield from _names(field.type)
-    for inner in get_args(kind):
-        yield from _names(inner)
-
-
-def _members(kind: Any) -> Iterator[str]:
-    """Every value of the enums in a message and in those inside it."""
-    if isinstance(kind, type) and issubclass(kind, enum.StrEnum):
-        yield from kind
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        for field in msgspec.structs.fields(kind):
-            yield from _members(field.type)
-    for inner in get_args(kind):
-        yield from _members(inner)
 
 
 def _next_part(stream: Any, size: int) -> bytes:

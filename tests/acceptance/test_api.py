@@ -153,9 +153,27 @@ def test_bad_input_is_a_problem_that_says_what(
     picloud: Running, method: str, path: str, body: bytes | None, problem: str
 ) -> None:
     picloud.deploy("typed", "return 1")
-    answer = picloud.api(method, path, body, "text/plain")
+    content_type = "application/json" if path.endswith("/active") else "text/plain"
+    answer = picloud.api(method, path, body, content_type)
     assert answer.problem == problem
     assert answer.json["detail"]
+
+
+def test_a_parameter_that_is_missing_is_named(picloud: Running) -> None:
+    answer = picloud.api("POST", "scripts", b"return 1", "text/x-lua")
+    assert (answer.problem, answer.json["detail"]) == ("invalid-request", "?name: is missing")
+    assert answer.json["errors"] == [{"field": "name", "message": "is missing"}]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PATCH", "scripts/typed/settings"), ("PUT", "scripts/typed/active"), ("POST", "routes"), ("POST", "tokens")],
+)
+def test_a_body_of_json_has_one_rule_everywhere(picloud: Running, method: str, path: str) -> None:
+    picloud.deploy("typed", "return 1")
+    assert picloud.api(method, path, b"[]", "text/plain").problem == "unsupported-media-type"
+    for content_type in ("application/x-www-form-urlencoded", "application/merge-patch+json"):
+        assert picloud.api(method, path, b"[]", content_type).problem == "invalid-request"
 
 
 def test_405_lists_what_is_allowed(picloud: Running) -> None:

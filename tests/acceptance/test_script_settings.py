@@ -86,23 +86,23 @@ def test_an_upload_and_a_rollback_leave_them_alone(picloud: Running) -> None:
         ({"limits": {"wall": 1}}, "limits.wall", "did you mean 'wall_ms'?"),
         ({"cors": {"origin": ["*"]}}, "cors.origin", "did you mean 'origins'?"),
         ({"access": "nobody"}, "access", "nobody"),
-        ({"limits": {"wall_ms": 0}}, "limits.wall_ms", ">= 1"),
-        ({"limits": {"wall_ms": 1.5}}, "limits.wall_ms", "float"),
-        ({"limits": {"wall_ms": "5"}}, "limits.wall_ms", "str"),
-        ({"limits": {"memory_bytes": 1000}}, "limits.memory_bytes", ">= 524288"),
+        ({"limits": {"wall_ms": 0}}, "limits.wall_ms", "at least 1"),
+        ({"limits": {"wall_ms": 1.5}}, "limits.wall_ms", "not a number"),
+        ({"limits": {"wall_ms": "5"}}, "limits.wall_ms", "not text"),
+        ({"limits": {"memory_bytes": 1000}}, "limits.memory_bytes", "at least 524288"),
         ({"limits": {"wall_ms": 300_001}}, "limits.wall_ms", "wall_ms_max"),
-        ({"limits": {"request_bytes": -1}}, "limits.request_bytes", ">= 0"),
+        ({"limits": {"request_bytes": -1}}, "limits.request_bytes", "at least 0"),
         ({"limits": {"request_bytes": 67_108_865}}, "limits.request_bytes", "at most 67108864"),
-        ({"limits": []}, "limits", "array"),
-        ({"env": {"A": 5}}, "env[...]", "int"),
+        ({"limits": []}, "limits", "not a list"),
+        ({"env": {"A": 5}}, "env.A", "must be text or null, not a whole number"),
         ({"env": {"1A": "x"}}, "env.1A", "no name of a variable"),
         ({"env": {"A": "a\0"}}, "env.A", "zero byte"),
         ({"env": {f"V{number}": "" for number in range(65)}}, "env", "65 variables"),
         ({"env": {"A": "x" * 70_000}}, "env", "at most 65536"),
         ({"cors": {"origins": ["https://a.example/"]}}, "cors.origins[0]", "no origin"),
         ({"cors": {"origins": ["*"], "credentials": True}}, "cors.credentials", "cannot be true"),
-        ({"cors": {"max_age": 86_401}}, "cors.max_age", "<= 86400"),
-        ({"expose_errors": "yes"}, "expose_errors", "str"),
+        ({"cors": {"max_age": 86_401}}, "cors.max_age", "at most 86400"),
+        ({"expose_errors": "yes"}, "expose_errors", "not text"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_by_its_field_and_changes_nothing(
@@ -123,9 +123,13 @@ def test_a_body_that_is_no_object_is_refused(picloud: Running, body: bytes) -> N
 
 def test_the_content_type_is_jsons_or_the_merge_patchs(picloud: Running) -> None:
     path = fresh(picloud, "typed-settings")
-    for content_type in ("application/json; charset=utf-8", "application/merge-patch+json"):
+    for content_type in (
+        "application/json; charset=utf-8",
+        "application/merge-patch+json",
+        "application/x-www-form-urlencoded",
+    ):
         assert picloud.api("PATCH", path, b"{}", content_type).status == 200
-    for content_type in ("text/plain", "application/x-www-form-urlencoded", "application/json-patch+json"):
+    for content_type in ("text/plain", "application/json-patch+json"):
         answer = picloud.api("PATCH", path, b"{}", content_type)
         assert (answer.status, answer.problem) == (415, "unsupported-media-type")
         assert "application/merge-patch+json" in answer.json["detail"]

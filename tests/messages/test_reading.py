@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from falcon.testing import create_environ
 
-from picloud.errors import InvalidRequest
+from picloud.errors import InvalidRequest, UnsupportedMediaType
 from picloud.messages.reading import Query, read_json, read_query
 
 
@@ -33,8 +33,9 @@ def asked(query_string: str) -> Asked:
     return read_query(falcon.Request(create_environ(query_string=query_string)), Asked)
 
 
-def sent(body: bytes) -> Sent:
-    return read_json(falcon.Request(create_environ(body=body.decode("latin-1"))), Sent)
+def sent(body: bytes, content_type: str = "application/json") -> Sent:
+    headers = {"content-type": content_type} if content_type else {}
+    return read_json(falcon.Request(create_environ(body=body.decode("latin-1"), headers=headers)), Sent)
 
 
 @pytest.mark.parametrize(
@@ -84,3 +85,22 @@ def test_what_is_no_whole_number_is_none(value: Any) -> None:
 def test_what_is_no_json_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequest):
         sent(body)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "", "application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json",
+        "application/x-www-form-urlencoded",
+    ],
+)  # fmt: skip
+def test_json_is_taken_as_json_and_as_what_curl_says(content_type: str) -> None:
+    assert sent(b'{"whole": 1}', content_type) == Sent(1)
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "multipart/form-data", "application/json-patch+json", "image/x+json"]
+)
+def test_json_as_anything_else_is_refused(content_type: str) -> None:
+    with pytest.raises(UnsupportedMediaType, match="send application/json"):
+        sent(b'{"whole": 1}', content_type)
