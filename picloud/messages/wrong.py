@@ -17,7 +17,7 @@ from picloud.model import SCRIPT_NAME
 
 SCRIPT_PATTERN = f"^{SCRIPT_NAME.pattern}$"
 SCRIPT_NAME_RULE = "lower-case letters, digits and '-', at most 63, no '-' first"
-CURSOR_PATTERN = "^[!-~]{0,200}$"  # visible ASCII
+CURSOR_PATTERN = "^[!-~]{1,200}$"  # visible ASCII
 
 _MEANT = {
     SCRIPT_PATTERN: f"cannot be a script's name: {SCRIPT_NAME_RULE}",

@@ -114,8 +114,7 @@ class ScriptTable:
     def versions(self, name: str, limit: int, before: int) -> list[Version]:
         """At most limit versions, newest first, those with a number below `before`; NotFound."""
         with self._pool.transaction() as cursor:
-            cursor.execute("SELECT 1 FROM scripts WHERE name = %s", (name,))
-            _found(cursor.fetchone(), name)
+            _require(cursor, name)
             where = "WHERE s.name = %s AND v.version < %s ORDER BY v.version DESC LIMIT %s"
             cursor.execute(f"{_VERSION} {where}", (name, before, limit))
             return [Version(*row) for row in cursor.fetchall()]
@@ -124,7 +123,11 @@ class ScriptTable:
         """One version; NotFound."""
         with self._pool.transaction() as cursor:
             cursor.execute(f"{_VERSION} WHERE s.name = %s AND v.version = %s", (name, version))
-            return Version(*_found(cursor.fetchone(), f"{name}' version '{version}"))
+            row = cursor.fetchone()
+            if row is None:
+                _require(cursor, name)
+                raise NotFound(f"script '{name}' has no version {version}")
+            return Version(*row)
 
     def files(self, name: str, version: int) -> dict[str, bytes]:
         """The files of one version: path → text; empty if there is no such version."""
@@ -169,6 +172,11 @@ def _locked(cursor: Cursor, name: str, condition: Condition = ANYWAY) -> uploads
         raise NotFound(f"there is no script '{name}'")
     uploads.check(condition, name, script.active_version)
     return script
+
+
+def _require(cursor: Cursor, name: str) -> None:
+    cursor.execute("SELECT 1 FROM scripts WHERE name = %s", (name,))
+    _found(cursor.fetchone(), name)
 
 
 def _found(row: Any, name: str) -> Any:

@@ -142,6 +142,9 @@ def test_a_refusal_says_how_to_be_let_in(picloud: Running) -> None:
         ("GET", "scripts/%00", None, "not-found"),
         ("GET", "scripts/%0Aforged", None, "not-found"),
         ("GET", "scripts?after=%00", None, "invalid-request"),
+        ("GET", "scripts?after=", None, "invalid-request"),
+        ("GET", "invocations?after=", None, "invalid-request"),
+        ("GET", "routes?after=", None, "invalid-request"),
         ("GET", "logs?script=%00", None, "invalid-request"),
         ("GET", "invocations?script=%00", None, "invalid-request"),
         ("POST", "scripts?name=%00", b"return 1", "invalid-request"),
@@ -174,6 +177,12 @@ def test_a_body_of_json_has_one_rule_everywhere(picloud: Running, method: str, p
     assert picloud.api(method, path, b"[]", "text/plain").problem == "unsupported-media-type"
     for content_type in ("application/x-www-form-urlencoded", "application/merge-patch+json"):
         assert picloud.api(method, path, b"[]", content_type).problem == "invalid-request"
+
+
+def test_a_version_that_is_not_there_is_named(picloud: Running) -> None:
+    picloud.deploy("typed", "return 1")
+    assert picloud.api("GET", "scripts/typed/versions/99").json["detail"] == "script 'typed' has no version 99"
+    assert picloud.api("GET", "scripts/none/versions/1").json["detail"] == "there is no script 'none'"
 
 
 def test_405_lists_what_is_allowed(picloud: Running) -> None:
