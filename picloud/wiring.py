@@ -42,7 +42,7 @@ from picloud.storage.routes import RouteTable
 from picloud.storage.scripts import ScriptTable
 from picloud.storage.tokens import TokenTable
 
-_API_CONNECTIONS = 4  # of each worker, beside one for LISTEN and one for records
+_API_CONNECTIONS = 4  # of each worker, beside those that `picloud.storage` tells of
 _CONNECTION_WAIT_MS = 2_000
 _READY_WITHIN_S = 3.0
 _ABORT_WITHIN_S = 0.5  # for runs that are ended to reach their callers' threads

@@ -75,7 +75,7 @@ _ROWS = (
     ),
     Problem(
         "executor-lost", 503, "The executor went away",
-        "It ended while the script ran and is being started again, or the server was stopped 2.5 s before the answer.",
+        "It ended while the script ran and is being started again, or the server stops: runs have 2.5 s left then.",
         "Try again.", 1,
     ),
     Problem(

@@ -16,7 +16,7 @@ class RouteSource(Protocol):
     """Where routes come from."""
 
     def all(self) -> list[Route]:
-        """Every route, in one order; DatabaseUnavailable."""
+        """Every route, always in the same order, so that lists can be compared; DatabaseUnavailable."""
 
 
 class Routes:

@@ -4,9 +4,10 @@ Who opens connections
     `connection.connect` is the only call of psycopg2.connect, and sets every session up the same: autocommit, so that
     each BEGIN and COMMIT is a statement of ours; UTC; synchronous_commit on; kernel keepalives on both ends and
     client_connection_check_interval, so that the locks of a lost client are free within 25 s, of a killed one at once.
-    Three things call it, each after fork: `pool` (4 for the API and invocations, 1 for records, of each worker),
-    `listener` (1 of each worker, for LISTEN) and `migrate` (1, while it runs). `pool.vacuum` borrows one more, rarely.
-    PostgreSQL has max_connections=100, of which 3 are reserved: 2 workers hold 12.
+    Four things call it, each after fork: `pool` (4 for the API and invocations, 1 for records, of each worker),
+    `listener` (1 of each worker, for what changes), `logs.listen` (1 of each worker, while somebody follows a log there)
+    and `migrate` (1, while it runs). `pool.vacuum` borrows one more, rarely.
+    PostgreSQL has max_connections=100, of which 3 are reserved: 2 workers hold 12, and 14 while logs are followed.
 
 What a transaction promises
     1. `with pool.transaction() as cursor` commits when the block ends and rolls back when it raises.
@@ -27,6 +28,7 @@ Whose fault
 At rest
     No thread but the listener's, which blocks in poll without a timeout; no timer; no SQL.
 
-Modules: connection, pool, listener, migrate (with sql/); scripts, invocations, tokens, one noun each; embedded, with
-cluster and launcher, is the PostgreSQL of `picloud up`.
+Modules: connection, pool, listener, migrate (with sql/); scripts (with uploads, the steps of one), routes, tokens,
+invocations and logs, one noun each; changes, the words of what is announced; embedded, with cluster and launcher, is the
+PostgreSQL of `picloud up`.
 """
