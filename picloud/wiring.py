@@ -22,6 +22,7 @@ from picloud.manager.settings import ScriptSettings, SettingsRules
 from picloud.manager.tokens import KnownTokens, Tokens
 from picloud.manager.uploads import Uploads
 from picloud.manager.uses import TokenUses
+from picloud.model import Policy
 from picloud.orchestrator.access import Door
 from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.dispatch import Dispatcher
@@ -48,6 +49,17 @@ _READY_WITHIN_S = 3.0
 _ABORT_WITHIN_S = 0.5  # for runs that are ended to reach their callers' threads
 
 
+class _Tables:
+    """PostgreSQL, one noun each, over the connections that the API and invocations share."""
+
+    def __init__(self, pool: Pool, policy: Policy) -> None:
+        self.scripts = ScriptTable(pool, policy)
+        self.routes = RouteTable(pool)
+        self.tokens = TokenTable(pool)
+        self.invocations = InvocationTable(pool)
+        self.lines = LogTable(pool)
+
+
 class Platform:
     """Everything that one worker of the all-in-one server is made of.
 
@@ -58,19 +70,18 @@ class Platform:
         settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._pool = Pool(settings.database_url, size=_API_CONNECTIONS, wait_ms=_CONNECTION_WAIT_MS)
         self._record_pool = Pool(settings.database_url, size=1, wait_ms=_CONNECTION_WAIT_MS)
-        scripts, tokens = ScriptTable(self._pool, settings.policy), TokenTable(self._pool)
+        tables = _Tables(self._pool, settings.policy)
         self._generation = Generation(settings.run_dir / "generation")
-        self._router = Router(scripts, self._generation)
-        self._routes = Routes(RouteTable(self._pool), self._generation)
-        self._token_uses = TokenUses(tokens)
-        self._tokens = KnownTokens(tokens, self._generation, self._token_uses.note)
+        self._router = Router(tables.scripts, self._generation)
+        self._routes = Routes(tables.routes, self._generation)
+        self._token_uses = TokenUses(tables.tokens)
+        self._tokens = KnownTokens(tables.tokens, self._generation, self._token_uses.note)
         self._listener = Listener(
             settings.database_url, CHANNEL, on_message=self._forget, on_listening=self._forget_all
         )
-        retention = Retention(
-            InvocationTable(self._pool), keep_days=settings.retention_days, keep_rows=settings.retention_rows
-        )
-        self._recorder = Recorder(InvocationTable(self._record_pool), retention.wrote)
+        retention = Retention(tables.invocations, keep_days=settings.retention_days, keep_rows=settings.retention_rows)
+        written = InvocationTable(self._record_pool)  # its own connection: no reader can hold it up
+        self._recorder = Recorder(written, retention.wrote)
         followers_max = _followers_max(settings.threads)
         self._followers = Feed(partial(listen, settings.database_url), followers_max=followers_max)
         self._admission = Admission(
@@ -81,7 +92,7 @@ class Platform:
         self._executor = SandboxClient(settings.executor_socket, queue_ms=settings.queue_ms)
         self._protections_file = settings.run_dir / "protections.json"
         self._dispatcher = Dispatcher(self._admission, self._executor, self._recorder, problems.status_of)
-        self.wsgi: Callable[..., Any] = create_app(self._collaborators(scripts, tokens, settings))
+        self.wsgi: Callable[..., Any] = create_app(self._collaborators(tables, settings))
 
     def start(self) -> None:
         """Open what this worker holds."""
@@ -123,27 +134,26 @@ class Platform:
         self._tokens.principals.clear()
         self._followers.wake()
 
-    def _collaborators(self, scripts: ScriptTable, tokens: TokenTable, settings: ServerSettings) -> Collaborators:
+    def _collaborators(self, tables: _Tables, settings: ServerSettings) -> Collaborators:
         proxies, rules = Proxies(settings.trusted_proxies), SettingsRules(settings.policy)
-        records = InvocationTable(self._pool)
         return Collaborators(
             known_tokens=self._tokens,
-            tokens=Tokens(tokens, self._generation.bump),
-            scripts=Scripts(scripts, rules, self._generation.bump),
-            uploads=Uploads(scripts, self._executor, rules, self._generation.bump),
-            versions=Versions(scripts),
-            settings=ScriptSettings(scripts, rules, self._generation.bump),
-            routes=ManagedRoutes(RouteTable(self._pool), self._generation.bump),
+            tokens=Tokens(tables.tokens, self._generation.bump),
+            scripts=Scripts(tables.scripts, rules, self._generation.bump),
+            uploads=Uploads(tables.scripts, self._executor, rules, self._generation.bump),
+            versions=Versions(tables.scripts),
+            settings=ScriptSettings(tables.scripts, rules, self._generation.bump),
+            routes=ManagedRoutes(tables.routes, self._generation.bump),
             resolver=self._router,
             dispatcher=self._dispatcher,
             ingress=Ingress(self._router, self._routes, Door(self._tokens), self._dispatcher, proxies),
             reading=self._admission.reading,
             proxies=proxies,
-            records=records,
-            lines=LogTable(self._pool),
+            records=tables.invocations,
+            lines=tables.lines,
             followers=self._followers,
             checks={"database": self._check_database, "executor": self._check_executor},
-            front=Front(self._tokens, scripts, records, proxies, self._admission.reading),
+            front=Front(self._tokens, tables.scripts, tables.invocations, proxies, self._admission.reading),
         )
 
     def _check_database(self) -> Sequence[str]:
