@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 from picloud.errors import Forbidden, Unauthorized
 
@@ -73,6 +74,13 @@ class Credential:
 
     principal: Principal
     secret_hash: bytes  # see `digest`
+
+
+class TokenFinder(Protocol):
+    """What knows tokens."""
+
+    def find(self, secret: str) -> Principal | None:
+        """Whose secret this is; None if it is nobody's, or its time is over; DatabaseUnavailable."""
 
 
 def new_secret() -> str:

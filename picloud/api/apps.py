@@ -8,7 +8,8 @@ from typing import Any
 import falcon
 
 from picloud.api import faults, health, openapi, problem_pages
-from picloud.api.middleware import Authentication, BodiesInTurn, Methods, ScriptsFirst, TokenFinder
+from picloud.api.middleware import Authentication, BodiesInTurn, Methods, ScriptsFirst
+from picloud.auth import TokenFinder
 from picloud.manager.resources import routes as script_routes
 from picloud.manager.resources import scripts, settings, tokens, versions
 from picloud.manager.routes import Routes

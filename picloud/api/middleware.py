@@ -6,19 +6,12 @@ from typing import Protocol
 
 import falcon
 
-from picloud.auth import Principal, authenticate
+from picloud.auth import TokenFinder, authenticate
 from picloud.errors import NotFound, PlatformError, Unauthorized
 from picloud.messages.endpoint import declared
 from picloud.messages.reading import READING
 
 GUARDED = "/api/"
-
-
-class TokenFinder(Protocol):
-    """What knows tokens."""
-
-    def find(self, secret: str) -> Principal | None:
-        """Whose it is; None if it is nobody's, or its time is over; DatabaseUnavailable."""
 
 
 class RawPaths(Protocol):

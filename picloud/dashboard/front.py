@@ -19,7 +19,7 @@ import falcon
 import msgspec
 
 from picloud import __version__
-from picloud.auth import SESSION_COOKIE, Credential, Principal, Scope, authenticate, digest
+from picloud.auth import SESSION_COOKIE, Credential, Principal, Scope, TokenFinder, authenticate, digest
 from picloud.dashboard.page import Pages, Row
 from picloud.dashboard.session import SESSION_S, issue, principal_of
 from picloud.dashboard.shapes import Form, FrontShape, listed
@@ -40,11 +40,8 @@ _NO_READ = "This token does not have the scope 'read', which this page needs. Si
 _HTML = "text/html; charset=utf-8"
 
 
-class TokenFinder(Protocol):
-    """What knows tokens."""
-
-    def find(self, secret: str) -> Principal | None:
-        """Whose secret it is; None if nobody's, or its time is over; DatabaseUnavailable."""
+class SessionTokens(TokenFinder, Protocol):
+    """What knows tokens, and what their sessions are checked with."""
 
     def credential(self, identifier: int) -> Credential | None:
         """A token's; None if it is revoked, or its time is over; DatabaseUnavailable."""
@@ -75,7 +72,7 @@ class Front:
 
     def __init__(
         self,
-        tokens: TokenFinder,
+        tokens: SessionTokens,
         scripts: ScriptLister,
         invocations: InvocationReader,
         proxies: Proxies,

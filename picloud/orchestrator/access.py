@@ -3,17 +3,8 @@
 Owns: the check of the setting `access`. Knows nothing of what runs.
 """
 
-from typing import Protocol
-
-from picloud.auth import Principal, Scope, authenticate, carries_secret
+from picloud.auth import Scope, TokenFinder, authenticate, carries_secret
 from picloud.model import Access, Program
-
-
-class TokenFinder(Protocol):
-    """What knows tokens."""
-
-    def find(self, secret: str) -> Principal | None:
-        """Whose it is; it may have expired; DatabaseUnavailable."""
 
 
 class Door:

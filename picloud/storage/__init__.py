@@ -5,8 +5,8 @@ Who opens connections
     each BEGIN and COMMIT is a statement of ours; UTC; synchronous_commit on; kernel keepalives on both ends and
     client_connection_check_interval, so that the locks of a lost client are free within 25 s, of a killed one at once.
     Four things call it, each after fork: `pool` (4 for the API and invocations, 1 for records, of each worker),
-    `listener` (1 of each worker, for what changes), `logs.listen` (1 of each worker, while somebody follows a log there)
-    and `migrate` (1, while it runs). `pool.vacuum` borrows one more, rarely.
+    `listener` (1 of each worker, for what changes), `logs.listen` (1 of each worker, while somebody follows a log
+    there) and `migrate` (1, while it runs). `pool.vacuum` borrows one more, rarely.
     PostgreSQL has max_connections=100, of which 3 are reserved: 2 workers hold 12, and 14 while logs are followed.
 
 What a transaction promises
@@ -29,6 +29,6 @@ At rest
     No thread but the listener's, which blocks in poll without a timeout; no timer; no SQL.
 
 Modules: connection, pool, listener, migrate (with sql/); scripts (with uploads, the steps of one), routes, tokens,
-invocations and logs, one noun each; changes, the words of what is announced; embedded, with cluster and launcher, is the
-PostgreSQL of `picloud up`.
+invocations and logs, one noun each; changes, the words of what is announced; embedded, with cluster and launcher, is
+the PostgreSQL of `picloud up`.
 """

@@ -19,7 +19,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
-from picloud.auth import Principal
+from picloud.auth import Principal, TokenFinder
 from picloud.errors import DatabaseUnavailable
 from picloud.model import LineFilter, LinePage, StoredLine
 from picloud.orchestrator.feed import Subscription
@@ -48,13 +48,6 @@ class LineFollower(Protocol):
 
     def following(self, wanted: LineFilter, after: int, limit: int) -> LinePage:
         """At most limit lines behind the cursor; DatabaseUnavailable."""
-
-
-class TokenFinder(Protocol):
-    """What knows tokens."""
-
-    def find(self, secret: str) -> Principal | None:
-        """Whose it is; DatabaseUnavailable."""
 
 
 class Pass:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Protocol
 import falcon
 import msgspec
 
-from picloud.auth import Scope, bearer
+from picloud.auth import Scope, TokenFinder, bearer
 from picloud.errors import InvalidRequest
 from picloud.messages.endpoint import Answer, endpoint
 from picloud.messages.moments import MomentOrAgoText, MomentText, read_moment, read_moment_or_ago
@@ -69,7 +69,7 @@ class LineShape(msgspec.Struct):
 class LogsResource:
     """`/api/v1/logs`"""
 
-    def __init__(self, lines: LineReader, followers: feed.Feed, tokens: follow.TokenFinder) -> None:
+    def __init__(self, lines: LineReader, followers: feed.Feed, tokens: TokenFinder) -> None:
         self._lines = lines
         self._feed = followers
         self._tokens = tokens
