@@ -9,10 +9,10 @@ from typing import Any
 
 from psycopg2.extras import execute_values
 
-from picloud.errors import NotFound
 from picloud.model import Invocation, InvocationFilter, Outcome, Record, Trigger
 from picloud.storage import logs
 from picloud.storage.pool import Pool
+from picloud.storage.rows import found
 
 _COLUMNS = """id::text, script, version, trigger, outcome, status, started_at, queue_ms, run_ms, cpu_ms,
   memory_bytes, error, http_calls"""
@@ -69,10 +69,7 @@ class InvocationTable:
         """One invocation; NotFound."""
         with self._pool.transaction() as cursor:
             cursor.execute(f"SELECT {_COLUMNS} FROM invocations WHERE id = %s::uuid", (invocation_id,))
-            row = cursor.fetchone()
-        if row is None:
-            raise NotFound(f"there is no invocation {invocation_id}")
-        return _invocation(row)
+            return _invocation(found(cursor.fetchone(), f"there is no invocation {invocation_id}"))
 
     def latest(self, scripts: Sequence[str]) -> dict[str, Invocation]:
         """Script → its newest invocation, for those that ran; one index look-up a script, one statement in all."""

@@ -6,12 +6,13 @@ Every change is announced in its transaction: the tables that workers keep are b
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from picloud.errors import Conflict, Forbidden, NotFound
+from picloud.errors import Conflict, Forbidden
 from picloud.model import Route
 from picloud.patterns import RouteWanted
 from picloud.storage.changes import Changed, announce
 from picloud.storage.connection import Cursor
 from picloud.storage.pool import Pool
+from picloud.storage.rows import found
 
 _ROUTE = """SELECT r.id, r.method, NULLIF(r.host, ''), r.path, s.name
   FROM routes r JOIN scripts s ON s.id = r.script_id"""
@@ -58,7 +59,7 @@ class RouteTable:
         """One route; NotFound, also if it is of none of the scripts ``only``."""
         with self._pool.transaction() as cursor:
             cursor.execute(f"{_ROUTE} {_ONE}", {"id": identifier, "only": _list(only)})
-            return Route(*_found(cursor.fetchone(), identifier))
+            return Route(*found(cursor.fetchone(), f"there is no route {identifier}"))
 
     def add(self, script: str, wanted: RouteWanted, only: Collection[str] | None = None) -> Route:
         """Store a route to a script; Conflict names the one that it clashes with, NotFound: there is no such script."""
@@ -71,7 +72,7 @@ class RouteTable:
         """Drop a route; NotFound, also if it is of none of the scripts ``only``."""
         with self._pool.transaction() as cursor:
             cursor.execute(_DELETE, {"id": identifier, "only": _list(only)})
-            _found(cursor.fetchone(), identifier)
+            found(cursor.fetchone(), f"there is no route {identifier}")
             announce(cursor, Changed.ROUTES)
 
 
@@ -104,10 +105,7 @@ def replace_declared(
 
 def _script_id(cursor: Cursor, name: str) -> int:
     cursor.execute(_LOCK_SCRIPT, (name,))
-    row = cursor.fetchone()
-    if row is None:
-        raise NotFound(f"there is no script '{name}'")
-    return int(row[0])
+    return int(found(cursor.fetchone(), f"there is no script '{name}'")[0])
 
 
 def _insert(
@@ -158,9 +156,3 @@ def _key(wanted: RouteWanted) -> Key:
 
 def _list(only: Collection[str] | None) -> list[str] | None:
     return None if only is None else list(only)
-
-
-def _found(row: Any, identifier: int) -> Any:
-    if row is None:
-        raise NotFound(f"there is no route {identifier}")
-    return row

@@ -7,7 +7,6 @@ Of settings only what was set is stored; the rest is the server's, and so is the
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from picloud.errors import NotFound
 from picloud.model import (
     ANYWAY,
     DEFAULT_POLICY,
@@ -26,6 +25,7 @@ from picloud.storage import uploads
 from picloud.storage.changes import Changed, announce
 from picloud.storage.connection import Cursor
 from picloud.storage.pool import Pool
+from picloud.storage.rows import found
 
 _SCRIPT = "SELECT name, active_version, settings, created_at, updated_at FROM scripts"
 
@@ -76,7 +76,7 @@ class ScriptTable:
         """One script; NotFound."""
         with self._pool.transaction() as cursor:
             cursor.execute(f"{_SCRIPT} WHERE name = %s", (name,))
-            return self._script(_found(cursor.fetchone(), name))
+            return self._script(found(cursor.fetchone(), f"there is no script '{name}'"))
 
     def page(self, limit: int, after: str, only: Collection[str] | None = None) -> list[Script]:
         """At most limit scripts by name, those behind the name `after`; of ``only`` alone, unless it is None."""
@@ -167,19 +167,11 @@ class ScriptTable:
 
 def _locked(cursor: Cursor, name: str, condition: Condition = ANYWAY) -> uploads.Locked:
     """A script that waits for this transaction; NotFound, PreconditionFailed."""
-    script = uploads.lock(cursor, name)
-    if script is None:
-        raise NotFound(f"there is no script '{name}'")
+    script: uploads.Locked = found(uploads.lock(cursor, name), f"there is no script '{name}'")
     uploads.check(condition, name, script.active_version)
     return script
 
 
 def _require(cursor: Cursor, name: str) -> None:
     cursor.execute("SELECT 1 FROM scripts WHERE name = %s", (name,))
-    _found(cursor.fetchone(), name)
-
-
-def _found(row: Any, name: str) -> Any:
-    if row is None:
-        raise NotFound(f"there is no script '{name}'")
-    return row
+    found(cursor.fetchone(), f"there is no script '{name}'")

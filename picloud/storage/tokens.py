@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from picloud.auth import Credential, Principal, Scope, Token, digest
-from picloud.errors import Conflict, NotFound
+from picloud.errors import Conflict
 from picloud.storage.changes import Changed, announce
 from picloud.storage.pool import Pool
+from picloud.storage.rows import found
 
 _TOKEN = "id, name, scopes, scripts, created_at, expires_at, last_used_at"  # noqa: S105 - columns
 
@@ -79,14 +80,14 @@ class TokenTable:
         """One token; NotFound."""
         with self._pool.transaction() as cursor:
             cursor.execute(f"SELECT {_TOKEN} FROM tokens WHERE id = %s", (identifier,))
-            return _token(_found(cursor.fetchone(), identifier))
+            return _token(found(cursor.fetchone(), f"there is no token {identifier}"))
 
     def revoke(self, identifier: int) -> None:
         """Delete a token; NotFound; Conflict if no admin token without an expiry would be left."""
         with self._pool.transaction() as cursor:
             cursor.execute("LOCK TABLE tokens IN SHARE ROW EXCLUSIVE MODE")  # two at once could each leave the other's
             cursor.execute(_REVOKE, (identifier,))
-            (was_lasting_admin,) = _found(cursor.fetchone(), identifier)
+            (was_lasting_admin,) = found(cursor.fetchone(), f"there is no token {identifier}")
             if was_lasting_admin:
                 cursor.execute(_LASTING_ADMIN)
                 if cursor.fetchone() is None:
@@ -116,12 +117,6 @@ class TokenTable:
 
 def _texts(scopes: Iterable[Scope]) -> list[str]:
     return [str(scope) for scope in scopes]
-
-
-def _found(row: Any, identifier: int) -> Any:
-    if row is None:
-        raise NotFound(f"there is no token {identifier}")
-    return row
 
 
 def _token(row: Any) -> Token:

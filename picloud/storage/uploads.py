@@ -10,12 +10,13 @@ from typing import Any
 
 from psycopg2.extras import execute_values
 
-from picloud.errors import Conflict, NotFound, PreconditionFailed
+from picloud.errors import Conflict, PreconditionFailed
 from picloud.model import Condition, SettingsChange, StoredSettings, Upload, Uploaded
 from picloud.patterns import RouteWanted
 from picloud.storage.changes import Changed, announce
 from picloud.storage.connection import Cursor
 from picloud.storage.routes import replace_declared
+from picloud.storage.rows import found
 
 _LOCK_NAME = """INSERT INTO script_names (name, last_version) VALUES (%s, 0)
     ON CONFLICT (name) DO UPDATE SET last_version = script_names.last_version"""
@@ -91,10 +92,8 @@ def activate(
 ) -> None:
     """Make a version the active one; the first time, apply what it declares. NotFound, Conflict."""
     cursor.execute(_APPLIED, (script.id, version))
-    row = cursor.fetchone()
-    if row is None:
-        raise NotFound(f"script '{script.name}' has no version {version}")
-    if not row[0]:
+    (applied,) = found(cursor.fetchone(), f"script '{script.name}' has no version {version}")
+    if not applied:
         apply(cursor, script, change, routes, only)
         cursor.execute(_SET_APPLIED, (script.id, version))
     cursor.execute(_ACTIVATE, (version, script.id))

@@ -87,8 +87,9 @@ def test_a_rollback_makes_an_older_version_active(scripts: ScriptTable) -> None:
 
 def test_what_is_missing_is_named(scripts: ScriptTable) -> None:
     put(scripts, "a", b"1")
-    with pytest.raises(NotFound, match="script 'a' has no version 9"):
-        scripts.activate("a", 9)
+    for ask_version in (scripts.activate, scripts.version):
+        with pytest.raises(NotFound, match="script 'a' has no version 9"):
+            ask_version("a", 9)
     for ask in (
         scripts.get,
         scripts.delete,
