@@ -153,7 +153,7 @@ class Platform:
             lines=tables.lines,
             followers=self._followers,
             checks={"database": self._check_database, "executor": self._check_executor},
-            front=Front(self._tokens, tables.scripts, tables.invocations, proxies, self._admission.reading),
+            front=Front(self._tokens, tables.scripts, tables.invocations, proxies),
         )
 
     def _check_database(self) -> Sequence[str]:

@@ -6,9 +6,9 @@ import falcon
 import msgspec
 
 from picloud.api import problems
-from picloud.api.html import VARY, send_html, wants_json
 from picloud.errors import NotFound
 from picloud.messages.endpoint import Answer, endpoint
+from picloud.messages.html import VARY, send_html, wants_json
 from picloud.messages.writing import send_json
 
 

@@ -1,6 +1,6 @@
-"""`/`: who is asking, what they may see, and in which form.
+"""`/`: what who is asking may see, and in which form.
 
-Owns: signing in and out, and the page's headers. Knows nothing of how a page looks or a session is signed.
+Owns: the answers and the page's headers. Knows nothing of how a page looks; who is asking is for `sign_in` to say.
 
 Scripts share this page's origin, so a page that a script serves is no stranger to a browser. What that costs:
 the cookie opens this page and never the API, it is kept from scripts (`orchestrator.request`) and from JavaScript, and
@@ -8,43 +8,30 @@ content is given by a cookie only to a navigation: `fetch` in a script's page ge
 """
 
 import re
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Protocol
-from urllib.parse import parse_qs, urlsplit
 
 import falcon
 import msgspec
 
 from picloud import __version__
-from picloud.auth import SESSION_COOKIE, Credential, Principal, Scope, TokenFinder, authenticate, digest
+from picloud.auth import Principal, Scope
 from picloud.dashboard.page import Pages, Row
-from picloud.dashboard.session import SESSION_S, issue, principal_of
 from picloud.dashboard.shapes import Form, FrontShape, listed
-from picloud.errors import DatabaseUnavailable, InvalidRequest, UnsupportedMediaType
+from picloud.dashboard.sign_in import FORM, FrontDoor, SessionTokens
+from picloud.errors import DatabaseUnavailable
 from picloud.messages.endpoint import Answer, endpoint
-from picloud.messages.reading import read_body
+from picloud.messages.html import wants_json
 from picloud.messages.writing import send_json
-from picloud.messages.wrong import invalid
 from picloud.model import Invocation, Script
 from picloud.orchestrator.request import Proxies
 
-_FORM = "application/x-www-form-urlencoded"
-_FORM_BYTES_MAX = 4 * 1024
 _ROWS_MAX = 500
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 _LINKS = {"health": "/readyz", "scripts": "/api/v1/scripts", "functions": "/fn/NAME", "api": "/openapi.json"}
 _NO_READ = "This token does not have the scope 'read', which this page needs. Sign in with another one."
 _HTML = "text/html; charset=utf-8"
-
-
-class SessionTokens(TokenFinder, Protocol):
-    """What knows tokens, and what their sessions are checked with."""
-
-    def credential(self, identifier: int) -> Credential | None:
-        """A token's; None if it is revoked, or its time is over; DatabaseUnavailable."""
 
 
 class ScriptLister(Protocol):
@@ -76,13 +63,11 @@ class Front:
         scripts: ScriptLister,
         invocations: InvocationReader,
         proxies: Proxies,
-        reading: Callable[[], AbstractContextManager[None]],  # at most so many bodies at once; Overloaded
     ) -> None:
-        self._tokens = tokens
+        self._door = FrontDoor(tokens, proxies)
         self._scripts = scripts
         self._invocations = invocations
         self._proxies = proxies
-        self._reading = reading
         self._pages = Pages()
         self._policy = (
             f"default-src 'none'; style-src '{self._pages.style_hash}'; form-action 'self'; frame-ancestors 'none';"
@@ -100,7 +85,7 @@ class Front:
         That is who sends a token with the scope `read`, as for the API, or has signed in with one by the page's form.
         """
         self._protect(resp)
-        if _wants_json(req):
+        if wants_json(req):
             self._send_json(req, resp)
             return
         try:
@@ -110,7 +95,7 @@ class Front:
 
     @endpoint(
         None,
-        media={_FORM: Form},
+        media={FORM: Form},
         answers={303: _BACK, 401: _STAY_OUT, 403: _PAGE, 503: _AWAY},
         problems=("unsupported-media-type",),
     )
@@ -120,12 +105,12 @@ class Front:
         401: the page again, with the reason.
         """
         self._protect(resp)
-        if self._is_from_elsewhere(req):
+        if self._door.is_from_elsewhere(req):
             self._send_forbidden(resp, "This form was sent by a page of another site.")
             return
-        form = self._read_form(req)
+        form = self._door.read_form(req)
         if form.sign_out:
-            self._leave(req, resp, "", 0)
+            self._door.leave(req, resp)
             return
         try:
             self._sign_in(req, resp, form.token.strip())
@@ -133,7 +118,7 @@ class Front:
             self._send_away(resp)
 
     def _sign_in(self, req: falcon.Request, resp: falcon.Response, secret: str) -> None:
-        principal = self._tokens.find(secret)
+        principal = self._door.known(secret)
         if principal is None:
             resp.status = 401
             resp.set_header("www-authenticate", "Bearer")
@@ -141,10 +126,10 @@ class Front:
         elif not principal.may(Scope.READ):
             self._send_forbidden(resp, _NO_READ)
         else:
-            self._leave(req, resp, issue(Credential(principal, digest(secret)), time.time()), SESSION_S)
+            self._door.enter(req, resp, principal, secret)
 
     def _send_page(self, req: falcon.Request, resp: falcon.Response) -> None:
-        principal = self._principal(req)
+        principal = self._door.principal(req)
         if principal is None:
             resp.text = self._pages.sign_in()
         elif not principal.may(Scope.READ):
@@ -155,7 +140,7 @@ class Front:
             resp.text = self._pages.overview(principal, rows[:_ROWS_MAX], more=more, origin=self._origin(req), now=now)
 
     def _send_json(self, req: falcon.Request, resp: falcon.Response) -> None:
-        shape, principal = FrontShape("PiCloud", __version__, _LINKS), self._principal(req)
+        shape, principal = FrontShape("PiCloud", __version__, _LINKS), self._door.principal(req)
         if principal is not None:
             principal.require(Scope.READ)
             rows = self._rows(principal, _ROWS_MAX + 1)
@@ -171,54 +156,10 @@ class Front:
         resp.set_header("retry-after", "1")
         resp.text = self._pages.notice("The database is away", "Try again in a moment; /readyz says when it is back.")
 
-    def _principal(self, req: falcon.Request) -> Principal | None:
-        """Who is asking, by token or by session; Unauthorized for a token that is none."""
-        if (req.auth or "").lower().startswith("bearer "):  # a proxy's own Basic is none of ours
-            return authenticate(req.auth, self._tokens.find)
-        if req.get_header("sec-fetch-dest") not in (None, "document"):  # a script's page asks with `fetch` or a frame
-            return None
-        value = next(iter(req.get_cookie_values(SESSION_COOKIE) or ()), "")
-        return principal_of(value, self._tokens.credential, time.time())
-
     def _rows(self, principal: Principal, limit: int) -> list[Row]:
         scripts = self._scripts.page(limit, "", principal.scripts)
         latest = self._invocations.latest([it.name for it in scripts]) if scripts else {}
         return [Row(it, latest.get(it.name)) for it in scripts]
-
-    def _leave(self, req: falcon.Request, resp: falcon.Response, session: str, max_age_s: int) -> None:
-        """Back to the page, with another session or none."""
-        resp.status = 303
-        resp.set_header("location", "/")
-        resp.set_cookie(
-            SESSION_COOKIE,
-            session,
-            max_age=max_age_s,
-            expires=None if session else datetime.fromtimestamp(0, UTC),  # Falcon leaves out a Max-Age of 0
-            path="/",
-            http_only=True,
-            same_site="Strict",
-            secure=self._proxies.is_https(req.env),
-        )
-
-    def _read_form(self, req: falcon.Request) -> Form:
-        """UnsupportedMediaType, BodyTooLarge, InvalidRequest, Overloaded."""
-        media_type = (req.content_type or "").partition(";")[0].strip().lower()
-        if media_type != _FORM:
-            raise UnsupportedMediaType(f"'{media_type}' is not taken; the form sends {_FORM}")
-        with self._reading():
-            body = read_body(req.env, _FORM_BYTES_MAX)
-        try:
-            fields = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=8, errors="strict")
-            return msgspec.convert({name: values[-1] for name, values in fields.items()}, Form)
-        except msgspec.ValidationError as error:
-            raise invalid(Form, error, "the form: ") from error
-        except ValueError as error:
-            raise InvalidRequest("the body is not the form of this page") from error
-
-    def _is_from_elsewhere(self, req: falcon.Request) -> bool:
-        """Whether another site's page sent this form. A browser names the origin; who names none is no browser."""
-        origin = req.get_header("origin")
-        return origin is not None and urlsplit(origin).netloc.lower() != self._proxies.host(req.env).lower()
 
     def _origin(self, req: falcon.Request) -> str:
         """Where this page is reached, for people to copy."""
@@ -238,7 +179,3 @@ class Front:
                 "vary": "Accept, Authorization, Cookie",
             }
         )
-
-
-def _wants_json(req: falcon.Request) -> bool:
-    return req.accept != "*/*" and req.client_prefers(["text/html", "application/json"]) == "application/json"

@@ -7,6 +7,7 @@ Of settings only what was set is stored; the rest is the server's, and so is the
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from picloud.errors import NotFound
 from picloud.model import (
     ANYWAY,
     DEFAULT_POLICY,
