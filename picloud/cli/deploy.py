@@ -50,13 +50,12 @@ def deploy(path: Path, name: str | None, routes: tuple[RouteWanted, ...], no_act
     client = connect()
     source = read_source(path)
     done = upload(client, name or script_name_of(path), source, activate=not no_activate)
-    for route in routes:
-        ensure_route(client, route, done.script)
+    click.echo(f"{done.news} at {address(client, done.path)}" if done.is_active else done.news)
+    for route in routes:  # if one is refused, what is live was said
+        _add_route(client, route, done.script)
     if done.is_active:
-        click.echo(f"{done.news} at {address(client, done.path)}")
         click.echo(f"  {curl_line(client.url, done.path, wants_token(client, done.script))}")
     else:
-        click.echo(done.news)
         click.echo(f"  picloud rollback {done.script} {done.version}")
     for route in routes:
         click.echo(f"  {route}")
@@ -93,6 +92,13 @@ def wants_token(client: Client, script: str) -> bool:
         return bool(client.call("GET", script_path(script))["settings"]["access"] == Access.TOKEN)
     except ApiError:
         return False
+
+
+def _add_route(client: Client, route: RouteWanted, script: str) -> None:
+    try:
+        ensure_route(client, route, script)
+    except ApiError as error:
+        raise ApiError(f"the route {route}: {error}", error.problem) from error
 
 
 def _told(source: Source, error: ApiError) -> Exception:

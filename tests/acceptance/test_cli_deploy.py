@@ -43,6 +43,8 @@ def test_a_route_of_another_script_is_a_clash(picloud: Running, folder: Path) ->
     text(picloud.cli("route", "add", "GET /owned", "owner"))
     done = picloud.cli("deploy", str(folder), "--name", "taker", "--route", "GET /owned")
     assert (done.returncode, b"conflict" in done.stderr) == (1, True)
+    assert done.stdout.decode() == f"taker version 1 is live at {picloud.url}/fn/taker\n"
+    assert done.stderr.startswith(b"error: the route GET /owned: ")
 
 
 def test_a_version_may_be_stored_without_being_live(picloud: Running, tmp_path: Path) -> None:
