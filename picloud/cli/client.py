@@ -19,6 +19,7 @@ from picloud.settings import ServerSettings, load
 API = "/api/v1"
 _TIMEOUT_S = 60.0
 _CONNECT_S = 10.0
+_WHAT_IS_LACKING = "no token: set PICLOUD_TOKEN"
 _RETRY_STATUSES = (502, 503, 504)  # ours while it is full or starts, and a proxy's while we are away
 
 
@@ -43,11 +44,15 @@ class Interrupted(PicloudError):
 
 
 class Client:
-    """A running PiCloud. `url`: http(s)://… or unix:PATH."""
+    """A running PiCloud. `url`: http(s)://… or unix:PATH.
 
-    def __init__(self, url: str, token: str, timeout_s: float = _TIMEOUT_S) -> None:
+    `no_token`: what to say if `token` is empty and one is wanted.
+    """
+
+    def __init__(self, url: str, token: str, timeout_s: float = _TIMEOUT_S, no_token: str = _WHAT_IS_LACKING) -> None:
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
+        self._no_token = "" if token else no_token
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
         if url.startswith("unix:"):
             self._prefix = ""
@@ -59,7 +64,7 @@ class Client:
     def send(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = {}
     ) -> urllib3.BaseHTTPResponse:
-        """One exchange, whatever its status; ApiError if PiCloud does not answer."""
+        """One exchange, whatever its status; ApiError if PiCloud does not answer, or wants a token that we lack."""
         try:
             answer: urllib3.BaseHTTPResponse = self._pool.request(
                 method, self._prefix + path, body=body, headers={**self._headers, **headers},
@@ -70,6 +75,7 @@ class Client:
         except urllib3.exceptions.HTTPError as error:
             hint = "start it with 'picloud up', or say with PICLOUD_URL where it is"
             raise ApiError(f"PiCloud does not answer at {self.url}: {hint} ({_reason(error)})") from error
+        self._require_token(answer)
         return answer
 
     def call(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = {}) -> Any:
@@ -116,12 +122,17 @@ class Client:
             with answer:
                 if answer.status in _RETRY_STATUSES:
                     raise Interrupted(describe(answer))
+                self._require_token(answer)
                 if answer.status >= 400:
                     raise refused(answer)
                 yield from parse(answer.stream())
         except urllib3.exceptions.HTTPError as error:
             raise Interrupted(f"the connection to {self.url} was lost ({_reason(error)})") from error
         raise Interrupted(f"{self.url} ended the connection")
+
+    def _require_token(self, answer: urllib3.BaseHTTPResponse) -> None:
+        if answer.status == 401 and self._no_token:
+            raise ApiError(self._no_token, refused(answer).problem)
 
 
 def connect(timeout_s: float = _TIMEOUT_S) -> Client:
@@ -133,10 +144,12 @@ def connect(timeout_s: float = _TIMEOUT_S) -> Client:
     url = os.environ.get("PICLOUD_URL") or default_url(settings)
     if not url.startswith(("http://", "https://", "unix:")):
         raise ConfigurationError(f"PICLOUD_URL={url}: must be http://HOST:PORT, https://HOST or unix:PATH")
-    token = os.environ.get("PICLOUD_TOKEN")
+    token, no_token = os.environ.get("PICLOUD_TOKEN", ""), _WHAT_IS_LACKING
     if not token and url.rstrip("/") == default_url(settings):  # the local token is nobody else's business
         token = _local_token(settings)
-    return Client(url, token or "", timeout_s)
+        looked = f"looked for {settings.admin_token_file}"
+        no_token = f"{_WHAT_IS_LACKING}, or PICLOUD_DATA to the folder that 'picloud up' uses ({looked})"
+    return Client(url, token, timeout_s, no_token)
 
 
 def default_url(settings: ServerSettings) -> str:

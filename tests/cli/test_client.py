@@ -90,3 +90,26 @@ def test_the_server_of_these_settings_gets_the_local_token(
     monkeypatch.setenv("PICLOUD_URL", url.format(address))
     ask()
     assert seen == ["Bearer pc_local"]
+
+
+def test_without_a_token_a_person_is_told_where_one_was_looked_for(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("PICLOUD_URL", "PICLOUD_TOKEN", "PICLOUD_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PICLOUD_BIND", address)
+    looked = f"looked for {tmp_path}/var/admin.token"
+    assert ask() == (f"no token: set PICLOUD_TOKEN, or PICLOUD_DATA to the folder that 'picloud up' uses ({looked})")
+
+
+@pytest.mark.usefixtures("local")
+def test_no_data_folder_is_advised_for_another_server(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PICLOUD_URL", f"http://{address}")
+    assert ask() == "no token: set PICLOUD_TOKEN"
+
+
+def test_a_token_that_is_refused_is_not_said_to_be_missing(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PICLOUD_URL", f"http://{address}")
+    monkeypatch.setenv("PICLOUD_TOKEN", "pc_theirs")
+    assert ask() == "there is no token (unauthorized, 401); set PICLOUD_TOKEN to a token of this PiCloud"
