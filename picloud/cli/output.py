@@ -8,11 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 _PATIENCE_S = 0.5
+_FREE = frozenset(("error", "scopes", "scripts"))  # columns that may be folded
+_FREE_WIDTH_MIN = 20
+_GAP = 2  # between columns
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one document.")
 
@@ -23,10 +27,7 @@ def show_rows(items: Iterable[dict[str, Any]], columns: Sequence[str], as_json: 
     if as_json:
         show_json(items)
     elif sys.stdout.isatty():
-        table = Table(*columns, box=None, pad_edge=False)
-        for item in items:
-            table.add_row(*(Text(_text(item[column])) for column in columns))  # what looks like markup is none
-        Console().print(table)
+        _show_table([[_text(item[column]) for column in columns] for item in items], columns)
     else:
         for item in items:
             click.echo("\t".join(_text(item[column]) for column in columns))
@@ -73,6 +74,21 @@ def patiently(what: str) -> Iterator[None]:
         timer.cancel()
         timer.join()
         status.stop()
+
+
+def _show_table(rows: list[list[str]], columns: Sequence[str]) -> None:
+    """Free text is folded. The rest is whole, also where the terminal has to break the line: it is to be copied."""
+    table = Table(box=None, pad_edge=False)
+    whole = _GAP * (len(columns) - 1)
+    for column, *cells in zip(columns, *rows, strict=True):
+        is_free, width = column in _FREE, max(map(cell_len, (column, *cells)))
+        table.add_column(column, overflow="fold", no_wrap=not is_free)
+        whole += min(width, _FREE_WIDTH_MIN) if is_free else width
+    for row in rows:
+        table.add_row(*map(Text, row))  # what looks like markup is none
+    console = Console()
+    console.width = max(console.width, whole)
+    console.print(table)
 
 
 def _text(value: object) -> str:

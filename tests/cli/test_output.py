@@ -55,6 +55,26 @@ def test_a_row_stays_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == "x y z\t\tp, q\t1.2\n"
 
 
+@pytest.mark.parametrize("width", [20, 80, 100, 200])
+def test_a_table_cuts_no_id_and_no_date_and_folds_what_went_wrong(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    row = {
+        "id": "019aab3f2c1d7e3f9a4b5c6d7e8f9012",
+        "started_at": "2026-11-23T16:20:32.123456Z",
+        "script": "name-of-a-script-that-is-long",
+        "version": 12345,
+        "error": "main.lua:1: attempt to index a nil value " * 3,
+    }
+    show_rows([row], tuple(row), as_json=False)
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert lines[0].split()[:4] == [*map(str, row.values())][:4]
+    folded = " ".join(line[lines[0].index("main.lua") :].strip() for line in lines)
+    assert folded.split() == str(row["error"]).split()
+
+
 def test_fields_are_shown_by_their_whole_name(capsys: pytest.CaptureFixture[str]) -> None:
     show_fields({"limits": {"wall_ms": 1}, "cors": {"origins": ["*"]}, "access": "public", "env": {}})
     assert capsys.readouterr().out == 'limits.wall_ms: 1\ncors.origins: ["*"]\naccess: public\n'
