@@ -1,6 +1,7 @@
 """`picloud deploy`: a file or folder becomes the active version of a script."""
 
 import shlex
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,10 @@ import click
 from picloud.cli.bundle import Source, read_source, script_name_of
 from picloud.cli.client import ApiError, Client, connect, refused, script_path
 from picloud.cli.output import patiently
-from picloud.cli.routes import ROUTE, ensure_route
+from picloud.cli.routes import ROUTE, ensure_route, routes_of
 from picloud.cli.syntax import NotCompiled
 from picloud.model import Access, SyntaxProblem
-from picloud.patterns import RouteWanted
+from picloud.patterns import ANY, RouteWanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,10 @@ def deploy(path: Path, name: str | None, routes: tuple[RouteWanted, ...], no_act
     for route in routes:  # if one is refused, what is live was said
         _add_route(client, route, done.script)
     if done.is_active:
-        click.echo(f"  {curl_line(client.url, done.path, wants_token(client, done.script))}")
+        show_calls(client, done, routes)
     else:
         click.echo(f"  picloud rollback {done.script} {done.version}")
-    for route in routes:
-        click.echo(f"  {route}")
+        _show_routes(routes)
 
 
 def upload(client: Client, name: str, source: Source, *, activate: bool = True) -> Deployed:
@@ -78,12 +78,26 @@ def address(client: Client, path: str) -> str:
     return path if client.url.startswith("unix:") else client.url + path
 
 
-def curl_line(url: str, path: str, with_token: bool = False) -> str:
-    """A line for a shell that calls a script."""
-    token = '-H "Authorization: Bearer $PICLOUD_TOKEN" ' if with_token else ""
+def show_calls(client: Client, done: Deployed, added: Sequence[RouteWanted] = ()) -> None:
+    """Print a line for curl and the script's routes, the bundle's own as well.
+
+    `added`: the routes that are known to be there; a token that may not read learns of no others.
+    """
+    routes = _routes(client, done.script) or added
+    route = min(routes, key=lambda it: "{" in it.path, default=None)  # the first that can be called as it is written
+    path, options = (route.path, _options(route)) if route else (done.path, "")
+    click.echo(f"  {curl_line(client.url, path, wants_token(client, done.script), options)}")
+    _show_routes(routes)
+
+
+def curl_line(url: str, path: str, with_token: bool = False, options: str = "") -> str:
+    """A line for a shell that calls a script; `options` are curl's, with a space behind them."""
+    if with_token:
+        options = f'-H "Authorization: Bearer $PICLOUD_TOKEN" {options}'
     if url.startswith("unix:"):
-        return f"curl {token}--unix-socket {shlex.quote(url.removeprefix('unix:'))} http://localhost{path}"
-    return f"curl {token}{url}{path}"
+        socket, url = shlex.quote(url.removeprefix("unix:")), "http://localhost"
+        options = f"{options}--unix-socket {socket} "
+    return f"curl {options}{shlex.quote(url + path)}"
 
 
 def wants_token(client: Client, script: str) -> bool:
@@ -92,6 +106,24 @@ def wants_token(client: Client, script: str) -> bool:
         return bool(client.call("GET", script_path(script))["settings"]["access"] == Access.TOKEN)
     except ApiError:
         return False
+
+
+def _routes(client: Client, script: str) -> list[RouteWanted]:
+    try:
+        return [RouteWanted(it["method"], it["host"], it["path"]) for it in routes_of(client, script)]
+    except ApiError:  # what was deployed stays so
+        return []
+
+
+def _options(route: RouteWanted) -> str:
+    """What curl must be told to take this route."""
+    method = {ANY: "", "GET": "", "HEAD": "--head "}.get(route.method, f"-X {shlex.quote(route.method)} ")
+    return method + (f"-H {shlex.quote(f'Host: {route.host}')} " if route.host else "")
+
+
+def _show_routes(routes: Iterable[RouteWanted]) -> None:
+    for route in routes:
+        click.echo(f"  {route}")
 
 
 def _add_route(client: Client, route: RouteWanted, script: str) -> None:

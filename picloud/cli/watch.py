@@ -18,7 +18,7 @@ from inotify_simple import Event, INotify, flags
 
 from picloud.cli.bundle import read_source, script_name_of
 from picloud.cli.client import Client, connect
-from picloud.cli.deploy import address, curl_line, upload, wants_token
+from picloud.cli.deploy import address, show_calls, upload
 from picloud.errors import PicloudError
 from picloud.manager.files import ENTRY
 
@@ -165,7 +165,7 @@ class Watcher:
         click.echo(f"{done.news} at {address(self._client, done.path)}")
         if script not in self._shown:
             self._shown.add(script)
-            click.echo(f"  {curl_line(self._client.url, done.path, wants_token(self._client, script))}")
+            show_calls(self._client, done)
 
 
 def main(folder: Path) -> None:

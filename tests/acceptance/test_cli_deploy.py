@@ -26,7 +26,7 @@ def test_a_folder_becomes_an_endpoint_with_routes(picloud: Running, folder: Path
     arguments = ("deploy", str(folder), "--route", "GET /site/{name}", "--route", "/site")
     assert text(picloud.cli(*arguments)).splitlines() == [
         f"site version 1 is live at {picloud.url}/fn/site",
-        f"  curl {picloud.url}/fn/site",
+        f"  curl {picloud.url}/site",
         "  GET /site/{name}",
         "  ANY /site",
     ]
@@ -36,6 +36,33 @@ def test_a_folder_becomes_an_endpoint_with_routes(picloud: Running, folder: Path
     assert "route: GET /site/{name}" in text(picloud.cli("show", "site"))
     assert "GET /site/{name}" in text(picloud.cli("rm", "site", "--yes"))
     assert picloud.call("GET", "/site/x").status == 404
+
+
+@pytest.mark.parametrize(
+    ("declared", "curl"),
+    [
+        ([("GET", "/own/{id}"), ("GET", "/own")], "curl {url}/own"),
+        ([("ANY", "/own/{id}")], "curl '{url}/own/{id}'"),
+        ([("POST", "/own")], "curl -X POST {url}/own"),
+    ],
+)
+def test_the_routes_that_a_bundle_declares_are_shown_and_one_is_called(
+    picloud: Running, folder: Path, declared: list[tuple[str, str]], curl: str
+) -> None:
+    name = f"own-{len(declared)}-{declared[0][0].lower()}"
+    tables = (f'[[route]]\nmethod = "{method}"\npath = "{path}"\n' for method, path in declared)
+    (folder / "picloud.toml").write_text("".join(tables))
+    _, line, *routes = text(picloud.cli("deploy", str(folder), "--name", name)).splitlines()
+    text(picloud.cli("rm", name, "--yes"))
+    assert line == "  " + curl.replace("{url}", picloud.url)
+    assert sorted(routes) == sorted(f"  {method} {path}" for method, path in declared)
+
+
+def test_the_curl_line_names_the_host_of_a_route(picloud: Running, folder: Path) -> None:
+    (folder / "picloud.toml").write_text('[[route]]\nhost = "shop.example.org"\npath = "/"\n')
+    (line,) = text(picloud.cli("deploy", str(folder), "--name", "hosted")).splitlines()[1:2]
+    assert line == f"  curl -H 'Host: shop.example.org' {picloud.url}/"
+    assert subprocess.run(f"{line} -s", shell=True, capture_output=True, check=True).stdout == b"a"
 
 
 def test_a_route_of_another_script_is_a_clash(picloud: Running, folder: Path) -> None:

@@ -135,6 +135,18 @@ def test_a_new_folder_becomes_a_bundle_with_its_main_lua_and_is_followed(ours: W
     assert body(ours, "new") == b"b"
 
 
+def test_the_routes_of_a_new_bundle_are_shown(ours: Watching) -> None:
+    new = ours.folder / "routed"
+    new.mkdir()
+    (new / "picloud.toml").write_text('[[route]]\npath = "/routed/{name}"\n')
+    (new / "main.lua").write_text("return 1")
+    assert ours.until("ANY /routed/{name}") == [
+        f"routed version 1 is live at {ours.url}/fn/routed",
+        f"  curl '{ours.url}/routed/{{name}}'",
+        "  ANY /routed/{name}",
+    ]
+
+
 def test_a_link_in_a_bundle_is_refused_by_name(ours: Watching) -> None:
     link = ours.folder / "site" / "passwd"
     link.symlink_to("/etc/passwd")
