@@ -75,7 +75,7 @@ def add(name: str, scopes: tuple[str, ...], scripts: tuple[str, ...], expires: d
     ends = f", until {made['expires_at']}" if made["expires_at"] else ""
     limited = f", for {', '.join(made['scripts'])} only" if made["scripts"] else ""
     click.echo(f"token {made['id']} '{name}': {', '.join(made['scopes'])}{limited}{ends}", err=True)
-    click.echo("Keep the line above: it is not shown again.", err=True)
+    click.echo("The secret is on standard output, and is not shown again.", err=True)
 
 
 token.add_command(add, "set")

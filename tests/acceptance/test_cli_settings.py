@@ -90,6 +90,7 @@ def test_a_route_with_a_host_is_removed_by_what_it_matches(picloud: Running) -> 
 def test_a_token_is_shown_once_alone_on_stdout(picloud: Running) -> None:
     picloud.deploy("seen", "return 1")
     made = picloud.cli("token", "add", "reader", "--scope", "read", "--script", "seen", "--expires", "30d")
+    assert made.stderr.splitlines()[-1] == b"The secret is on standard output, and is not shown again."
     secret = text(made).strip()
     assert secret.startswith("pc_")
     assert secret.encode() not in made.stderr
