@@ -90,8 +90,9 @@ def main() -> None:
 def _aborted(error: click.Abort) -> int:
     if isinstance(error.__cause__, KeyboardInterrupt):
         return _INTERRUPTED
-    click.echo("Nothing was done.", err=True)  # the answer to a question was no, or there was none
-    return 1
+    is_unanswered = error.__context__ is not None  # Ctrl-C or Ctrl-D at a question: its line is not ended
+    click.echo("\n" * is_unanswered + "Nothing was done.", err=True)
+    return _INTERRUPTED if isinstance(error.__context__, KeyboardInterrupt) else 1
 
 
 def _fail(error: Exception, code: int) -> None:

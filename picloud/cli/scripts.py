@@ -97,6 +97,8 @@ def rollback(name: str, version: int | None) -> None:
 def rm(name: str, yes: bool) -> None:
     """Delete a script with its versions, settings and routes; its invocations stay."""
     client, path = connect(), script_path(name)
+    if not yes:
+        _require(client, path)
     routes = ", ".join(map(route_words, routes_of(client, name)))
     if not yes:
         click.confirm(
@@ -104,6 +106,15 @@ def rm(name: str, yes: bool) -> None:
         )
     client.call("DELETE", path)
     click.echo(f"{name} is deleted{f', and with it {routes}' if routes else ''}")
+
+
+def _require(client: Client, path: str) -> None:
+    """ApiError if there is no such script; a token that may not read is not in the way."""
+    try:
+        client.call("GET", path)
+    except ApiError as error:
+        if error.name != "forbidden":
+            raise
 
 
 def _show_log(client: Client, invocation: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from picloud.auth import Scope
 from tests.acceptance.test_cli import text
 from tests.running import ROOT, Running
 
@@ -191,6 +192,32 @@ def test_a_question_without_an_answer_does_nothing(picloud: Running) -> None:
     done = picloud.cli("rm", "questioned", stdin=b"")  # the end of the input is no yes
     assert (done.returncode, b"Nothing was done" in done.stderr) == (1, True)
     assert picloud.call("GET", "/fn/questioned").status == 200
+
+
+def test_ctrl_c_at_a_question_exits_130_on_a_line_of_its_own(picloud: Running) -> None:
+    picloud.deploy("kept", "return 1")
+    command = [sys.executable, "-m", "picloud", "rm", "kept"]
+    process = subprocess.Popen(
+        command, env=picloud.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout
+    while process.stdout.read(1) != b"?":
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=30)[1]
+    assert (process.returncode, said) == (130, b"\nNothing was done.\n")
+    assert picloud.call("GET", "/fn/kept").status == 200
+
+
+def test_rm_of_what_is_not_there_asks_nothing(picloud: Running) -> None:
+    done = picloud.cli("rm", "nosuch", stdin=b"y\n")
+    assert (done.returncode, done.stdout, b"there is no script 'nosuch'" in done.stderr) == (1, b"", True)
+
+
+def test_a_token_that_may_not_read_is_asked_all_the_same(picloud: Running) -> None:
+    picloud.deploy("unread", "return 1")
+    done = picloud.cli("rm", "unread", stdin=b"n\n", PICLOUD_TOKEN=picloud.new_token(Scope.DEPLOY))
+    assert (done.returncode, b"Delete 'unread'" in done.stdout) == (1, True)
 
 
 def test_ctrl_c_exits_130_without_a_traceback(picloud: Running) -> None:
