@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from picloud.errors import PicloudError
 from picloud.manager import archive
-from picloud.manager.files import ENTRY, FILES_MAX, SOURCE_BYTES_MAX, Collector
+from picloud.manager.files import DEPTH_MAX, ENTRY, FILES_MAX, SOURCE_BYTES_MAX, Collector
 
 _LARGEST_SHOWN = 3
 
@@ -45,10 +45,13 @@ class Source:
         return (packed(self.files), "application/gzip") if self.is_folder else (self.files[ENTRY], "text/x-lua")
 
 
-def read_source(path: Path) -> Source:
-    """Read a Lua file or a folder with main.lua; Refused."""
+def read_source(path: Path, within: Path | None = None) -> Source:
+    """Read a Lua file or a folder with main.lua; Refused.
+
+    `within`: the folder, as os.path.realpath has it, out of which no link may lead.
+    """
     is_folder = path.is_dir()
-    files = dict(sorted(_folder(path))) if is_folder else {ENTRY: _single(path)}
+    files = dict(sorted(_folder(path, within))) if is_folder else {ENTRY: _single(path, within)}
     source = Source(path, files, is_folder)
     if source.size > SOURCE_BYTES_MAX:
         raise Refused(f"{path} has {source.size} bytes, at most {SOURCE_BYTES_MAX} are taken{_largest(source)}")
@@ -61,41 +64,60 @@ def packed(files: dict[str, bytes]) -> bytes:
 
 
 def script_name_of(path: Path) -> str:
-    """The script that a file or folder is for: its name, as far as a script may have it."""
-    whole = path.resolve()
-    text = whole.name if whole.is_dir() else whole.stem
+    """The script that a file or folder is for: its name as it was given, as far as a script may have it.
+
+    A link is a name, too: `current` stays `current`, wherever it leads today.
+    """
+    whole = Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links, Path.absolute keeps '..'
+    text = whole.name if path.is_dir() else whole.stem
     name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-")
     if not name:
         raise Refused(f"no script can be named after '{path.name}'; say --name NAME")
     return name
 
 
-def _single(path: Path) -> bytes:
+def _single(path: Path, within: Path | None) -> bytes:
     if path.suffix != ".lua":
         raise Refused(f"{path} is no Lua file: a file's name ends in .lua, and a folder holds a {ENTRY}")
-    return _read(path)
+    return _read(path, within)
 
 
-def _folder(root: Path) -> Iterator[tuple[str, bytes]]:
-    if not (root / ENTRY).exists():
-        raise Refused(f"{root} has no {ENTRY}, which is where a script begins")
+def _folder(root: Path, within: Path | None) -> Iterator[tuple[str, bytes]]:
+    try:
+        (root / ENTRY).stat()
+    except FileNotFoundError:
+        raise Refused(f"{root} has no {ENTRY}, which is where a script begins") from None
+    except OSError as error:
+        raise Refused(f"{root / ENTRY}: {error.strerror}") from error
     for number, path in enumerate(_regular_files(root), 1):
         if number > FILES_MAX:
             raise Refused(f"{root} has more than {FILES_MAX} files, which is the limit; hidden ones do not count")
-        yield _name_in(root, path), _read(path)
+        yield _name_in(root, path), _read(path, within)
 
 
-def _regular_files(folder: Path) -> Iterator[Path]:
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        path = Path(entry.path)
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _regular_files(path)
-        elif entry.is_file(follow_symlinks=False):
-            yield path
-        else:
-            raise Refused(f"{path} is {_kind(path)}: a bundle takes regular files only")
+def _regular_files(root: Path) -> Iterator[Path]:
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        if len(folder.relative_to(root).parts) > DEPTH_MAX:
+            raise Refused(f"{root} has folders that are more than {DEPTH_MAX} deep, which is the limit")
+        for entry in _entries(folder):
+            path = Path(entry.path)
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+            elif entry.is_file(follow_symlinks=False):
+                yield path
+            else:
+                raise Refused(f"{path} is {_kind(path)}: a bundle takes regular files only")
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """All that are not hidden."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((it for it in entries if not it.name.startswith(".")), key=lambda it: it.name)
+    except OSError as error:
+        raise Refused(f"{folder}: {error.strerror}") from error
 
 
 def _name_in(root: Path, path: Path) -> str:
@@ -103,7 +125,7 @@ def _name_in(root: Path, path: Path) -> str:
     return Collector().checked(str(PurePosixPath(path.relative_to(root))))
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, within: Path | None) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not keep us waiting
     except OSError as error:
@@ -112,9 +134,16 @@ def _read(path: Path) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise Refused(f"{path} is no regular file")
+        if within and not _opened(descriptor).is_relative_to(within):
+            raise Refused(f"{path} is a link that leads out of {within}: what is watched stays in its folder")
         if status.st_size > SOURCE_BYTES_MAX:
             raise Refused(f"{path} has {status.st_size} bytes, at most {SOURCE_BYTES_MAX} are taken")
         return file.read()
+
+
+def _opened(descriptor: int) -> Path:
+    """Where the file lies that was opened: to ask before would be to ask of another."""
+    return Path(f"/proc/self/fd/{descriptor}").readlink()
 
 
 def _kind(path: Path) -> str:

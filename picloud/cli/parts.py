@@ -56,7 +56,7 @@ class Part:
     @property
     def pid(self) -> int:
         """0 if it does not run."""
-        return self._process.pid if self._process else 0
+        return self._process.pid if self._process and self._process.returncode is None else 0
 
     def start(self) -> None:
         """Start it and wait until it is ready; PlatformError if it ends instead."""
@@ -120,6 +120,14 @@ class Part:
             self._notify.unlink(missing_ok=True)
 
 
+class Extra(Part):
+    """A part that PiCloud does without: nobody waits for it a second time."""
+
+    def start_unawaited(self) -> None:
+        """Start it; its end is the next that is heard of it."""
+        self._process = self._spawn()
+
+
 def _where_python_looks() -> dict[str, str]:
     """What was said of it to us holds for our parts."""
     return {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
@@ -138,10 +146,10 @@ def server_part(settings: ServerSettings, listener: socket.socket) -> Part:
     return Part("server", "picloud.server", settings.environment(), notify, stop_s=4.3, listener=listener.fileno())
 
 
-def watcher_part(settings: ServerSettings, folder: Path) -> Part:
+def watcher_part(settings: ServerSettings, folder: Path) -> Extra:
     """What deploys a folder's scripts as they change."""
-    known, notify = settings.environment(), settings.run_dir / "notify"
-    return Part("watcher", "picloud.cli.watch", known, notify, stop_s=1.0, arguments=[str(folder.absolute())])
+    known, notify = settings.environment(), settings.run_dir / "notify-watcher"  # late, it speaks for no other
+    return Extra("watcher", "picloud.cli.watch", known, notify, stop_s=1.0, arguments=[str(folder.absolute())])
 
 
 def stop_undisturbed(part: Any) -> None:

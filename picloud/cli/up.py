@@ -21,7 +21,7 @@ from picloud.auth import Scope, new_secret
 from picloud.cli.bundle import script_name_of
 from picloud.cli.client import Client, default_url, describe, script_path
 from picloud.cli.deploy import curl_line
-from picloud.cli.parts import executor_part, listening, server_part, stop_undisturbed, watcher_part
+from picloud.cli.parts import Extra, executor_part, listening, server_part, stop_undisturbed, watcher_part
 from picloud.errors import PlatformError
 from picloud.settings import ServerSettings, load
 from picloud.storage.embedded import EmbeddedPostgres
@@ -86,12 +86,22 @@ def _start(
     settings, parts = _with_database(stack, settings)
     apply_migrations(settings.database_url)
     _ensure_admin_token(settings)
-    watcher = [watcher_part(settings, watch)] if watch else []
-    for part in (executor_part(settings), server_part(settings, listener), *watcher):
+    for part in (executor_part(settings), server_part(settings, listener)):
         stack.callback(stop_undisturbed, part)
         part.start()
         parts.append(part)
+    if watch:
+        parts.append(watcher := watcher_part(settings, watch))
+        stack.callback(stop_undisturbed, watcher)
+        _try_to_start(watcher)
     return settings, parts
+
+
+def _try_to_start(part: Extra) -> None:
+    try:
+        part.start()
+    except PlatformError as error:
+        click.echo(f"{error}; PiCloud goes on{'' if part.pid else ' without it'}", err=True)
 
 
 def _with_database(stack: contextlib.ExitStack, settings: ServerSettings) -> tuple[ServerSettings, list[Any]]:
@@ -118,8 +128,13 @@ def _watch(parts: list[Any]) -> NoReturn:
             continue
         status = part.reap()
         quick_ends[part] = quick_ends[part] + 1 if time.monotonic() - started[part] < _QUICK_END_S else 0
-        if quick_ends[part] >= _QUICK_ENDS_MAX:
-            raise PlatformError(f"the {part.name} ends as soon as it is started (exit status {status}); see above")
+        is_broken = quick_ends[part] >= _QUICK_ENDS_MAX
+        news = f"the {part.name} ends as soon as it is started (exit status {status}); see above"
+        if is_broken and not isinstance(part, Extra):
+            raise PlatformError(news)
+        if is_broken:
+            click.echo(f"{news}; PiCloud goes on without it", err=True)
+            continue
         click.echo(f"the {part.name} ended (exit status {status}); starting it again", err=True)
         _start_again(part)
         started[part] = time.monotonic()
@@ -127,6 +142,9 @@ def _watch(parts: list[Any]) -> NoReturn:
 
 def _start_again(part: Any) -> None:
     """A few times: what ended it may still be at work, such as a disk that is full for a moment."""
+    if isinstance(part, Extra):  # the others are not left alone for it
+        part.start_unawaited()
+        return
     for pause_s in _PAUSES_S:
         try:
             part.start()

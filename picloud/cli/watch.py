@@ -4,6 +4,8 @@ A process of its own that blocks in one read of inotify: nothing is polled, and 
 is decided by `decide`, a pure function of what was there, what is, and which entries the kernel named.
 """
 
+import contextlib
+import errno
 import os
 import signal
 import socket
@@ -20,12 +22,17 @@ from picloud.cli.bundle import read_source, script_name_of
 from picloud.cli.client import Client, connect
 from picloud.cli.deploy import address, show_calls, upload
 from picloud.errors import PicloudError
-from picloud.manager.files import ENTRY
+from picloud.manager.files import DEPTH_MAX, ENTRY
 
 _SELF = flags.DELETE_SELF | flags.MOVE_SELF
 _CHANGES = flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM | flags.DELETE | flags.CREATE | _SELF | flags.ONLYDIR
 _QUIET_MS = 40  # one save is several events: so long without another, and it is over
 _READS_MAX = 50  # then it is no save but a stream
+_DEPTH_MAX = 1 + DEPTH_MAX  # of a folder: nothing below may be in a bundle
+
+
+class _NoMoreWatches(PicloudError):
+    """The kernel's limit is reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +66,11 @@ def scripts_in(folder: Path) -> dict[Path, str]:
     for entry in os.scandir(folder):
         path = Path(entry.path)
         is_file = path.suffix == ".lua" and not entry.is_dir(follow_symlinks=False)
-        is_bundle = entry.is_dir(follow_symlinks=False) and (path / ENTRY).exists()
+        is_bundle = entry.is_dir(follow_symlinks=False) and _has_entry(path)
         if not entry.name.startswith(".") and (is_file or is_bundle):
             try:
                 found[path] = script_name_of(path)
-            except PicloudError as error:
+            except (PicloudError, OSError) as error:
                 _say_error(str(error))
     return found
 
@@ -75,7 +82,7 @@ class Changes:
         self._root = root
         self._inotify = INotify()
         self._folders: dict[int, Path] = {}  # by watch
-        self._add(root)
+        self._follow_all(self._add(root))
 
     def __enter__(self) -> "Changes":
         return self
@@ -103,7 +110,7 @@ class Changes:
         if folder is None or not event.name or event.name.startswith("."):
             return set()
         if event.mask & flags.ISDIR and event.mask & (flags.CREATE | flags.MOVED_TO):
-            self._follow(folder / event.name)
+            self._follow_all([folder / event.name])
         elif event.mask & flags.CREATE and not _is_link(folder / event.name):
             return set()  # it is being written; CLOSE_WRITE follows
         return {self._root / (folder / event.name).relative_to(self._root).parts[0]}
@@ -111,27 +118,34 @@ class Changes:
     def _begin_again(self) -> set[Path]:
         for watch in [watch for watch, folder in self._folders.items() if folder == self._root]:
             del self._folders[watch]
-        self._follow(self._root)
+        self._follow_all([self._root])
         return {Path(entry.path) for entry in os.scandir(self._root)} if self._root.is_dir() else set()
 
-    def _follow(self, folder: Path) -> None:
-        try:
-            self._add(folder)
-        except PicloudError as error:  # the rest is watched on
-            _say_error(str(error))
+    def _follow_all(self, folders: list[Path]) -> None:
+        """Watch folders and those below them; of one that cannot be, this is said, and the rest is watched."""
+        while folders:
+            try:
+                folders += self._add(folders.pop())
+            except _NoMoreWatches as error:
+                _say_error(str(error))
+                return
+            except PicloudError as error:
+                _say_error(str(error))
 
-    def _add(self, folder: Path) -> None:
-        """Watch a folder and those below it; what appears meanwhile is either seen here or is an event."""
+    def _add(self, folder: Path) -> list[Path]:
+        """Watch a folder → those in it; what appears meanwhile is either seen here or is an event."""
+        if len(folder.relative_to(self._root).parts) > _DEPTH_MAX:
+            return []
         try:
             self._folders[self._inotify.add_watch(folder, _CHANGES)] = folder
-            below = [Path(it.path) for it in os.scandir(folder) if it.is_dir(follow_symlinks=False)]
+            with os.scandir(folder) as entries:
+                return [
+                    Path(it.path) for it in entries if it.is_dir(follow_symlinks=False) and not it.name.startswith(".")
+                ]
         except (FileNotFoundError, NotADirectoryError):
-            return  # gone again
+            return []  # gone again
         except OSError as error:
-            raise PicloudError(f"{folder} cannot be watched: {_advice(error)}") from error
-        for inner in below:
-            if not inner.name.startswith("."):
-                self._add(inner)
+            raise _unwatched(folder, error) from error
 
 
 class Watcher:
@@ -157,9 +171,9 @@ class Watcher:
 
     def _deploy(self, script: str, path: Path) -> None:
         try:
-            done = upload(self._client, script, read_source(path))
-        except PicloudError as error:
-            if path.exists():  # else the next event tells
+            done = upload(self._client, script, read_source(path, within=Path(os.path.realpath(self._folder))))
+        except (PicloudError, OSError) as error:
+            if os.path.lexists(path):  # else the next event tells
                 _say_error(str(error))
             return
         click.echo(f"{done.news} at {address(self._client, done.path)}")
@@ -172,16 +186,20 @@ def main(folder: Path) -> None:
     """Deploy the folder, say READY=1, and follow it for ever."""
     watcher = Watcher(connect(), folder)
     with Changes(folder) as changes:
-        watcher.look()
+        _look(watcher)
         _ready()
         while (touched := changes.wait()) is not None:
-            try:
-                watcher.look(touched)
-            except OSError as error:  # a folder that goes away under our eyes; its end is the next change
-                _say_error(str(error))
+            _look(watcher, touched)
     _say_error(f"{folder} is gone; nothing is watched until 'picloud up' is started again")
     while True:
         signal.pause()
+
+
+def _look(watcher: Watcher, touched: Collection[Path] | None = None) -> None:
+    try:
+        watcher.look(touched)
+    except OSError as error:  # a folder that goes away under our eyes; its end is the next change
+        _say_error(str(error))
 
 
 def _is_link(path: Path) -> bool:
@@ -194,7 +212,7 @@ def _is_link(path: Path) -> bool:
 
 
 def _ready() -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, contextlib.suppress(OSError):  # nobody waits
         sender.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
 
 
@@ -203,8 +221,18 @@ def _say_error(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _advice(error: OSError) -> str:
-    return f"{error.strerror}; 'sysctl fs.inotify.max_user_watches' says how many folders may be"
+def _unwatched(folder: Path, error: OSError) -> PicloudError:
+    if error.errno == errno.ENOSPC:
+        advice = "'sysctl fs.inotify.max_user_watches' says how many folders may be"
+        return _NoMoreWatches(f"{folder} cannot be watched, nor what follows: {error.strerror}; {advice}")
+    return PicloudError(f"{folder} cannot be watched: {error.strerror}")
+
+
+def _has_entry(folder: Path) -> bool:
+    try:
+        return (folder / ENTRY).exists()
+    except OSError:  # who may not look into it was told when it was to be watched
+        return False
 
 
 if __name__ == "__main__":

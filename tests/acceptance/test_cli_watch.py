@@ -1,5 +1,6 @@
 """`picloud up --watch DIR`: what is saved is live, what is wrong is shown, and idle costs nothing."""
 
+import os
 import queue
 import signal
 import subprocess
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import ROOT, Running, descendants
+from tests.cli.folders import folders_without_end
+from tests.running import ROOT, Running, descendants, eventually
 
 PATIENCE_S = 30.0
 
@@ -156,6 +158,22 @@ def test_a_link_in_a_bundle_is_refused_by_name(ours: Watching) -> None:
     ours.until("site version 3 is live")
 
 
+def test_what_cannot_be_read_is_one_line_and_the_next_save_is_deployed(ours: Watching) -> None:
+    for name, target, words in (
+        ("loop.lua", "loop.lua", "loop.lua: Too many levels of symbolic links"),
+        ("pw.lua", "/etc/passwd", "pw.lua is a link that leads out of"),
+    ):
+        (ours.folder / name).symlink_to(target)
+        (said,) = ours.until(words)
+        assert said.startswith(f"error: {ours.folder}/")
+        (ours.folder / name).unlink()
+        ours.until("is gone")
+    (ours.folder / "after.lua").write_text("return 'after'")
+    ours.until("after version 1 is live")
+    ours.until("curl")
+    assert body(ours, "pw") != body(ours, "after") == b"after"
+
+
 def test_a_removed_file_is_said_and_its_script_stays(ours: Watching) -> None:
     (ours.folder / "leaving.lua").write_text("return 'here'")
     ours.until("curl")
@@ -182,6 +200,44 @@ def test_at_rest_the_watcher_does_not_wake_up(ours: Watching) -> None:
     assert [line for line in status.read_text().splitlines() if "ctxt" in line] == [
         line for line in before.splitlines() if "ctxt" in line
     ]
+
+
+def test_a_watcher_that_does_not_live_ends_nothing_else(fresh_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.lua").write_text("return 'a'")
+    ours = Watching(fresh_data, tmp_path)
+    ours.start()
+    try:
+        for _ in range(5):
+            (watcher,) = [pid for pid, words in ours.processes().items() if "picloud.cli.watch" in words]
+            os.kill(watcher, signal.SIGKILL)
+            said = ours.until("the watcher end")[-1]
+            if "PiCloud goes on without it" in said:
+                break
+            eventually(lambda: [it for it in ours.processes().values() if "picloud.cli.watch" in it], bool)
+        assert "PiCloud goes on without it" in said
+        assert body(ours, "a") == b"a"
+        (server,) = [min(pid for pid, words in ours.processes().items() if "picloud.server" in words)]
+        os.kill(server, signal.SIGKILL)
+        ours.until("the server ended")
+        eventually(lambda: body(ours, "a"), lambda it: it == b"a", 30)
+    finally:
+        assert ours.stop(signal.SIGINT) == 0
+
+
+def test_a_folder_that_cannot_be_watched_ends_nothing(fresh_data: Path, tmp_path: Path) -> None:
+    for folder in ("scripts/site", "scripts/deep"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "main.lua").write_text("return 'here'")
+    (tmp_path / "scripts" / "loop.lua").symlink_to("loop.lua")
+    ours = Watching(fresh_data, tmp_path / "scripts")
+    with folders_without_end(tmp_path / "scripts" / "deep"):
+        ours.start()
+    try:
+        errors = [line for line in ours.said_at_start if "error" in line or "deep" in line]
+        assert ["more than 16 deep" in errors[0], "loop.lua: Too many" in errors[1], len(errors)] == [True, True, 2]
+        assert body(ours, "site") == b"here"
+    finally:
+        assert ours.stop(signal.SIGINT) == 0
 
 
 def test_a_folder_that_is_none_is_said_before_anything_starts(fresh_data: Path, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from picloud.cli.bundle import Refused, packed, read_source, script_name_of
 from picloud.errors import InvalidRequest
-from picloud.manager.files import FILES_MAX, SOURCE_BYTES_MAX
+from picloud.manager.files import DEPTH_MAX, FILES_MAX, SOURCE_BYTES_MAX
+from tests.cli.folders import as_nobody, folders_without_end, shown_to_all
 
 
 @pytest.fixture
@@ -146,6 +147,63 @@ def test_a_script_is_named_after_its_whole_folder(tmp_path: Path, monkeypatch: p
     (tmp_path / "My.App").mkdir()
     monkeypatch.chdir(tmp_path / "My.App")
     assert script_name_of(Path()) == "my-app"
+
+
+def test_a_script_is_named_after_the_path_that_was_given_wherever_it_leads(folder: Path) -> None:
+    link = folder.parent / "current"
+    link.symlink_to(folder)
+    assert script_name_of(link) == "current"
+    assert script_name_of(link / "lib" / "..") == "current"
+    (folder.parent / "newest.lua").symlink_to(folder / "main.lua")
+    assert script_name_of(folder.parent / "newest.lua") == "newest"
+    (folder.parent / "loop.lua").symlink_to("loop.lua")
+    assert script_name_of(folder.parent / "loop.lua") == "loop"
+    with pytest.raises(Refused, match=r"loop.lua: Too many levels of symbolic links"):
+        read_source(folder.parent / "loop.lua")
+
+
+def test_a_link_out_of_what_is_watched_is_refused_unread(folder: Path) -> None:
+    watched = folder.parent
+    (watched / "inside.lua").symlink_to(folder / "main.lua")
+    assert read_source(watched / "inside.lua", within=watched).files == {"main.lua": b"return 1"}
+    (folder / "lib" / "passwd.lua").symlink_to("/etc/passwd")
+    (folder / "lib" / "all.lua").symlink_to(folder.parent / "other")
+    (folder.parent / "other").mkdir()
+    (folder.parent / "other" / "main.lua").write_text("return 3")
+    for name in ("passwd.lua", "all.lua"):
+        assert read_source(folder / "lib" / name).files
+        with pytest.raises(Refused, match=r"is a link that leads out of"):
+            read_source(folder / "lib" / name, within=folder)
+
+
+def test_folders_without_end_are_refused(folder: Path) -> None:
+    with (
+        folders_without_end(folder / "lib"),
+        pytest.raises(Refused, match=r"site has folders that are more than 16 deep"),
+    ):
+        read_source(folder)
+
+
+def test_as_deep_as_a_bundle_may_be_is_read(folder: Path) -> None:
+    deepest = folder.joinpath(*["d"] * (DEPTH_MAX - 1))
+    deepest.mkdir(parents=True)
+    (deepest / "a.lua").touch()
+    assert len(read_source(folder).files) == 4
+    (deepest / "e").mkdir()
+    assert len(read_source(folder).files) == 4
+    (deepest / "e" / "b.lua").touch()
+    with pytest.raises(InvalidRequest, match=f"more than {DEPTH_MAX} deep"):
+        read_source(folder)
+
+
+def test_a_folder_that_may_not_be_read_is_named(folder: Path) -> None:
+    shown_to_all(folder)
+    (folder / "lib").chmod(0o700)
+    with as_nobody(), pytest.raises(Refused, match=r"site/lib: Permission denied"):
+        read_source(folder)
+    folder.chmod(0o700)
+    with as_nobody(), pytest.raises(Refused, match=r"main.lua: Permission denied"):
+        read_source(folder)
 
 
 def test_a_name_without_a_letter_asks_for_one(tmp_path: Path) -> None:

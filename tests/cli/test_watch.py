@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from picloud.cli.watch import Changes, Plan, decide, scripts_in
+from tests.cli.folders import as_nobody, folders_without_end, shown_to_all
 
 A, B, DIR = Path("w/a.lua"), Path("w/b.lua"), Path("w/a")
 NOTHING = Plan((), (), ())
@@ -147,6 +148,31 @@ def test_a_file_is_no_change_until_it_is_written(root: Path, changes: Changes) -
         assert changes.wait() == {root / "one.lua"}
         file.write("return 1")
     assert changes.wait() == {root / "slow.lua"}
+
+
+def test_a_folder_that_may_not_be_read_is_one_line_and_the_rest_is_watched(
+    root: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shown_to_all(root)
+    (root / "locked").mkdir(mode=0o700)
+    with as_nobody(), Changes(root) as changes:
+        assert scripts_in(root) == {root / "one.lua": "one", root / "site": "site"}
+        assert capfd.readouterr().err == f"error: {root}/locked cannot be watched: Permission denied\n"
+        os.seteuid(os.getuid())
+        nested(root)
+        assert changes.wait() == {root / "site"}
+
+
+def test_folders_without_end_are_watched_as_deep_as_a_bundle_may_be(root: Path) -> None:
+    with folders_without_end(root / "site"), Changes(root) as changes:
+        deep = root.joinpath("site", *["d"] * 16)
+        (deep / "x").touch()
+        assert changes.wait() == {root / "site"}
+
+
+def test_a_link_that_leads_in_a_circle_is_a_script_like_any_other_until_it_is_read(root: Path) -> None:
+    (root / "loop.lua").symlink_to("loop.lua")
+    assert scripts_in(root)[root / "loop.lua"] == "loop"
 
 
 def test_the_end_of_the_folder_is_told(root: Path, changes: Changes) -> None:
