@@ -3,6 +3,7 @@
 Errors say what, where and what to do. Exit status: 1 for what failed, 2 for how it was asked, 130 after Ctrl-C.
 """
 
+import io
 import signal
 import sys
 from importlib import import_module
@@ -11,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from picloud import __version__
+from picloud.cli.terminal import harmless_lines, say_error
 from picloud.errors import ConfigurationError, PicloudError
 
 _INTERRUPTED = 128 + signal.SIGINT
@@ -75,7 +77,9 @@ def main() -> None:
     try:
         sys.exit(picloud(prog_name="picloud", standalone_mode=False) or 0)
     except click.ClickException as error:
-        error.show()
+        words = io.StringIO()
+        error.show(words)
+        click.echo(harmless_lines(words.getvalue()), nl=False, err=True)  # it may name a file
         sys.exit(error.exit_code)
     except click.Abort as error:
         sys.exit(_aborted(error))
@@ -96,6 +100,5 @@ def _aborted(error: click.Abort) -> int:
 
 
 def _fail(error: Exception, code: int) -> None:
-    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(str(error), err=True)
+    say_error(error)
     sys.exit(code)

@@ -5,6 +5,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from picloud.cli.client import API, connect
 from picloud.errors import PicloudError
+from picloud.model import is_script_name
 
 _PATIENCE_S = 1.0  # somebody has pressed Tab
 _NAMES_MAX = 500
@@ -22,7 +23,8 @@ class ScriptName(click.ParamType[str]):
             scripts = list(connect(_PATIENCE_S).items(f"{API}/scripts", _NAMES_MAX))
         except (PicloudError, OSError):
             return []
-        return [CompletionItem(it["name"]) for it in scripts if it["name"].startswith(incomplete)]
+        names = [name for it in scripts if is_script_name(name := str(it["name"]))]  # a shell takes them as they are
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 script_argument = click.argument("name", type=ScriptName())

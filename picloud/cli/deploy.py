@@ -12,6 +12,7 @@ from picloud.cli.client import ApiError, Client, connect, refused, script_path
 from picloud.cli.output import patiently
 from picloud.cli.routes import ROUTE, ensure_route, routes_of
 from picloud.cli.syntax import NotCompiled
+from picloud.cli.terminal import harmless
 from picloud.model import Access, SyntaxProblem
 from picloud.patterns import ANY, RouteWanted
 
@@ -70,7 +71,7 @@ def upload(client: Client, name: str, source: Source, *, activate: bool = True) 
     if answer.status >= 400:
         raise _told(source, refused(answer))
     done = answer.json()
-    return Deployed(done["script"], done["version"], done["url"], answer.status == 201, activate)
+    return Deployed(harmless(done["script"]), done["version"], harmless(done["url"]), answer.status == 201, activate)
 
 
 def address(client: Client, path: str) -> str:
@@ -95,8 +96,8 @@ def curl_line(url: str, path: str, with_token: bool = False, options: str = "") 
     if with_token:
         options = f'-H "Authorization: Bearer $PICLOUD_TOKEN" {options}'
     if url.startswith("unix:"):
-        socket, url = shlex.quote(url.removeprefix("unix:")), "http://localhost"
-        options = f"{options}--unix-socket {socket} "
+        place = shlex.join(["--unix-socket", url.removeprefix("unix:"), f"http://localhost{path}"])
+        return f"curl {options}{place}"
     return f"curl {options}{shlex.quote(url + path)}"
 
 

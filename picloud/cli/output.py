@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from picloud.cli.terminal import harmless, json_text
+
 _PATIENCE_S = 0.5
 _FREE = frozenset(("error", "scopes", "scripts"))  # columns that may be folded
 _FREE_WIDTH_MIN = 20
@@ -40,23 +42,17 @@ def show_fields(value: object, prefix: str = "") -> None:
             show_fields(inner, f"{prefix}.{key}" if prefix else str(key))
     else:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        click.echo(f"{prefix}: {harmless(text)}")
+        click.echo(f"{harmless(prefix)}: {harmless(text)}")
 
 
 def show_json(value: object) -> None:
     """Print one JSON document."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(json_text(value, indent=2))
 
 
 def show_body(body: bytes) -> None:
     """Print an answer as it is; on a terminal the line is ended."""
     click.echo(body, nl=bool(body) and not body.endswith(b"\n") and sys.stdout.isatty())
-
-
-def harmless(text: str) -> str:
-    """No control character of a script reaches a terminal; a text's own lines are set in."""
-    shown = (one if one.isprintable() or one in "\t\n" else repr(one)[1:-1] for one in text)
-    return "".join(shown).replace("\n", "\n    ")
 
 
 @contextlib.contextmanager
@@ -94,6 +90,5 @@ def _show_table(rows: list[list[str]], columns: Sequence[str]) -> None:
 def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.1f}"
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "" if value is None else harmless(str(value)).replace("\t", " ").replace("\n    ", " ")
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "" if value is None else harmless(text).replace("\t", " ").replace("\n    ", " ")

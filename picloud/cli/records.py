@@ -10,7 +10,8 @@ import click
 
 from picloud.cli.client import API, Client, Interrupted, connect, script_path
 from picloud.cli.completion import ScriptName
-from picloud.cli.output import as_json, harmless, show_json, show_rows
+from picloud.cli.output import as_json, show_json, show_rows
+from picloud.cli.terminal import harmless, json_text
 from picloud.model import Level, Outcome
 
 _RETRY_S = (1.0, 15.0)  # first and longest wait before the next try
@@ -87,7 +88,7 @@ def invocations(name: str, lines: int, outcome: str | None, since: str, as_json:
 def log_text(line: dict[str, Any]) -> str:
     """One log line for a terminal."""
     fields = json.dumps(line["fields"], ensure_ascii=False) if line["fields"] else ""
-    return f"{line['at']} {line['script']} {line['level']:5} {harmless(line['message'])} {harmless(fields)}".rstrip()
+    return harmless(f"{line['at']} {line['script']} {line['level']!s:5} {line['message']} {fields}").rstrip()
 
 
 def _query(**wanted: str | None) -> str:
@@ -105,7 +106,7 @@ def _follow(client: Client, name: str, wanted: str, lines: int, as_json: bool) -
     client.call("GET", f"{API}/logs?limit=1&{wanted}")  # what is wrong from the start is no reason to try again
     begin = f"limit={min(lines, _LINES_MAX)}&" if lines else ""
     for line in _lines_that_come(client, f"{API}/logs?follow=true&{begin}{wanted}"):
-        click.echo(json.dumps(line, ensure_ascii=False) if as_json else log_text(line))
+        click.echo(json_text(line) if as_json else log_text(line))
 
 
 def _lines_that_come(client: Client, path: str) -> Iterator[dict[str, Any]]:
@@ -119,6 +120,6 @@ def _lines_that_come(client: Client, path: str) -> Iterator[dict[str, Any]]:
                     yield json.loads(event.data)
         except Interrupted as interrupted:
             if not wait_s:
-                click.echo(f"{interrupted}; trying until it is back", err=True)
+                click.echo(f"{harmless(str(interrupted))}; trying until it is back", err=True)
         wait_s = min(max(2 * wait_s, _RETRY_S[0]), _RETRY_S[1])
         time.sleep(wait_s)

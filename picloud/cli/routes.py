@@ -9,6 +9,7 @@ import click
 from picloud.cli.client import API, ApiError, Client, connect
 from picloud.cli.completion import script_argument
 from picloud.cli.output import as_json, show_rows
+from picloud.cli.terminal import harmless
 from picloud.errors import InvalidRequest, PicloudError
 from picloud.patterns import ANY, RouteWanted
 
@@ -94,7 +95,7 @@ def routes_of(client: Client, script: str) -> list[dict[str, Any]]:
 
 def words(route: dict[str, Any]) -> str:
     """A route for a person."""
-    return f"{route['method']} {route['host'] or ''}{route['path']}"
+    return harmless(f"{route['method']} {route['host'] or ''}{route['path']}")
 
 
 def _asked(text: str, host: str | None) -> RouteWanted:

@@ -20,11 +20,12 @@ import msgspec
 
 from picloud.cli import request
 from picloud.cli.bundle import read_source, script_name_of
-from picloud.cli.output import harmless, show_body
+from picloud.cli.output import show_body
 from picloud.cli.parts import executor_part, stop_undisturbed
 from picloud.cli.request import Header, HeaderType, data_option, read_data
 from picloud.cli.settings import ASSIGNMENT, Assignments, nested
 from picloud.cli.syntax import NotCompiled
+from picloud.cli.terminal import harmless
 from picloud.errors import InvalidRequest, PlatformError
 from picloud.executor.client import SandboxClient
 from picloud.manager import manifest
@@ -169,7 +170,7 @@ def _show(done: Run, include: bool) -> None:
     if include:
         click.echo(f"HTTP {answer.status}")
         for name, value in answer.headers:
-            click.echo(f"{name}: {harmless(value)}")
+            click.echo(harmless(f"{name}: {value}"))
         click.echo()
     show_body(answer.body)
 

@@ -12,7 +12,7 @@ import click
 
 from picloud.cli.client import Client, connect, script_path
 from picloud.cli.completion import script_argument
-from picloud.cli.output import harmless
+from picloud.cli.terminal import harmless_lines
 from picloud.errors import PicloudError
 from picloud.manager.files import ENTRY
 
@@ -39,7 +39,7 @@ def source(name: str, version: int | None, output: Path | None, force: bool) -> 
     files = files_of(client, name, number)
     if output is None:
         text = files[ENTRY]
-        click.echo(_for_terminal(text.decode("utf-8", "replace")) if sys.stdout.isatty() else text, nl=False)
+        click.echo(harmless_lines(text.decode("utf-8", "replace")) if sys.stdout.isatty() else text, nl=False)
         return
     write_files(output, files, force)
     click.echo(f"{name} version {number}: {len(files)} files in {output}")
@@ -131,9 +131,5 @@ def _show(line: str) -> None:
     whole = line if line.endswith("\n") else line + "\n\\ No newline at end of file\n"
     colour = next((colour for start, colour in _COLOURS.items() if line.startswith(start)), None)
     if sys.stdout.isatty():
-        whole = _for_terminal(whole)
+        whole = harmless_lines(whole)
     click.secho(whole, fg=colour, bold=line.startswith(("---", "+++")), nl=False)
-
-
-def _for_terminal(text: str) -> str:
-    return harmless(text).replace("\n    ", "\n")

@@ -6,8 +6,7 @@ import click
 from rich.cells import cell_len
 
 from picloud.cli.bundle import Source
-from picloud.cli.output import harmless
-from picloud.errors import PicloudError
+from picloud.cli.terminal import Drawn, harmless
 from picloud.model import SyntaxProblem
 
 _COLUMNS = 100  # of a line that is shown; of a longer one, what lies around the culprit
@@ -17,7 +16,7 @@ _NEAR = re.compile(r" near (?:'(?P<token>.*)'|(?P<end><eof>))$", re.DOTALL)
 _MAY_PRECEDE = re.compile(r"""[\w"'(\[{]""")
 
 
-class NotCompiled(PicloudError):
+class NotCompiled(Drawn):
     """A file does not compile."""
 
     def __init__(self, source: Source, problem: SyntaxProblem) -> None:
@@ -50,18 +49,18 @@ def _places(line: str, token: str) -> list[int]:
 
 
 def _words(source: Source, problem: SyntaxProblem) -> str:
-    message = harmless(problem.message)
+    file, message = harmless(problem.file), harmless(problem.message)
     text = source.files.get(problem.file, b"").decode("utf-8", "replace")
     lines = _LINE_END.split(text)
     if not 1 <= problem.line <= len(lines):
-        return f"{problem.file}:{problem.line}: {message}"
+        return f"{file}:{problem.line}: {message}"
     line = lines[problem.line - 1]
     start, length = culprit(line, problem.message)
-    where = f"{source.origin(problem.file)}:{problem.line}:{start + 1}"
+    where = harmless(f"{source.origin(problem.file)}:{problem.line}:{start + 1}")
     number, blank = f"{problem.line} | ", " " * len(str(problem.line)) + " | "
     shown, under = _drawn(line, start, length)
     caret = click.style(under, fg="red", bold=True)
-    return f"{problem.file}:{problem.line}: {message}\n  --> {where}\n  {number}{shown}\n  {blank}{caret}"
+    return f"{file}:{problem.line}: {message}\n  --> {where}\n  {number}{shown}\n  {blank}{caret}"
 
 
 def _drawn(line: str, start: int, length: int) -> tuple[str, str]:

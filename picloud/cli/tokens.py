@@ -10,6 +10,7 @@ from picloud.auth import Scope
 from picloud.cli.client import API, Client, connect
 from picloud.cli.completion import ScriptName
 from picloud.cli.output import as_json, show_rows
+from picloud.cli.terminal import harmless
 from picloud.errors import PicloudError
 from picloud.messages.moments import read_span
 
@@ -71,10 +72,10 @@ def add(name: str, scopes: tuple[str, ...], scripts: tuple[str, ...], expires: d
     if expires:
         wanted["expires_at"] = expires.astimezone(UTC).isoformat(timespec="seconds")
     made = connect().call("POST", _TOKENS, json.dumps(wanted).encode(), {"content-type": "application/json"})
-    click.echo(made["token"])
+    click.echo(harmless(made["token"]))
     ends = f", until {made['expires_at']}" if made["expires_at"] else ""
     limited = f", for {', '.join(made['scripts'])} only" if made["scripts"] else ""
-    click.echo(f"token {made['id']} '{name}': {', '.join(made['scopes'])}{limited}{ends}", err=True)
+    click.echo(harmless(f"token {made['id']} '{name}': {', '.join(made['scopes'])}{limited}{ends}"), err=True)
     click.echo("The secret is on standard output, and is not shown again.", err=True)
 
 

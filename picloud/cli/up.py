@@ -22,6 +22,7 @@ from picloud.cli.bundle import script_name_of
 from picloud.cli.client import Client, default_url, describe, script_path
 from picloud.cli.deploy import curl_line
 from picloud.cli.parts import Extra, executor_part, listening, server_part, stop_undisturbed, watcher_part
+from picloud.cli.terminal import harmless
 from picloud.errors import PlatformError
 from picloud.settings import ServerSettings, load
 from picloud.storage.embedded import EmbeddedPostgres
@@ -243,5 +244,5 @@ def _show_example(client: Client, example: Path) -> None:
         client.call("PUT", path, example.read_bytes(), {"content-type": "text/x-lua"})
     answer = client.send("GET", f"/fn/{name}")
     text = answer.data.decode(errors="replace").rstrip() if answer.status < 400 else describe(answer)
-    click.echo(f"  {name:8} {text}")
+    click.echo(f"  {name:8} {harmless(text)}")
     click.echo(f"  try      {curl_line(client.url, f'/fn/{name}')}")

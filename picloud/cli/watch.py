@@ -21,6 +21,7 @@ from inotify_simple import Event, INotify, flags
 from picloud.cli.bundle import read_source, script_name_of
 from picloud.cli.client import Client, connect
 from picloud.cli.deploy import address, show_calls, upload
+from picloud.cli.terminal import harmless, say_error
 from picloud.errors import PicloudError
 from picloud.manager.files import DEPTH_MAX, ENTRY
 
@@ -71,7 +72,7 @@ def scripts_in(folder: Path) -> dict[Path, str]:
             try:
                 found[path] = script_name_of(path)
             except (PicloudError, OSError) as error:
-                _say_error(str(error))
+                say_error(error)
     return found
 
 
@@ -127,10 +128,10 @@ class Changes:
             try:
                 folders += self._add(folders.pop())
             except _NoMoreWatches as error:
-                _say_error(str(error))
+                say_error(error)
                 return
             except PicloudError as error:
-                _say_error(str(error))
+                say_error(error)
 
     def _add(self, folder: Path) -> list[Path]:
         """Watch a folder → those in it; what appears meanwhile is either seen here or is an event."""
@@ -163,9 +164,10 @@ class Watcher:
         plan = decide(self._before, now, now.keys() if touched is None else touched)
         self._before = now
         for script, path in plan.gone:
-            click.echo(f"{path.name} is gone; {script} stays as it is ('picloud rm {script}' deletes it)")
+            click.echo(f"{harmless(path.name)} is gone; {script} stays as it is ('picloud rm {script}' deletes it)")
         for script, paths in plan.clashes:
-            _say_error(f"{' and '.join(path.name for path in paths)} would all be the script '{script}': rename one")
+            names = " and ".join(path.name for path in paths)
+            say_error(PicloudError(f"{names} would all be the script '{script}': rename one"))
         for script, path in plan.deploy:
             self._deploy(script, path)
 
@@ -174,7 +176,7 @@ class Watcher:
             done = upload(self._client, script, read_source(path, within=Path(os.path.realpath(self._folder))))
         except (PicloudError, OSError) as error:
             if os.path.lexists(path):  # else the next event tells
-                _say_error(str(error))
+                say_error(error)
             return
         click.echo(f"{done.news} at {address(self._client, done.path)}")
         if script not in self._shown:
@@ -190,7 +192,7 @@ def main(folder: Path) -> None:
         _ready()
         while (touched := changes.wait()) is not None:
             _look(watcher, touched)
-    _say_error(f"{folder} is gone; nothing is watched until 'picloud up' is started again")
+    say_error(PicloudError(f"{folder} is gone; nothing is watched until 'picloud up' is started again"))
     while True:
         signal.pause()
 
@@ -199,7 +201,7 @@ def _look(watcher: Watcher, touched: Collection[Path] | None = None) -> None:
     try:
         watcher.look(touched)
     except OSError as error:  # a folder that goes away under our eyes; its end is the next change
-        _say_error(str(error))
+        say_error(error)
 
 
 def _is_link(path: Path) -> bool:
@@ -214,11 +216,6 @@ def _is_link(path: Path) -> bool:
 def _ready() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, contextlib.suppress(OSError):  # nobody waits
         sender.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
-
-
-def _say_error(text: str) -> None:
-    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(text, err=True)
 
 
 def _unwatched(folder: Path, error: OSError) -> PicloudError:
@@ -239,5 +236,5 @@ if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]))
     except (PicloudError, OSError) as failure:
-        _say_error(str(failure))
+        say_error(failure)
         sys.exit(1)

@@ -65,6 +65,22 @@ def test_the_curl_line_names_the_host_of_a_route(picloud: Running, folder: Path)
     assert subprocess.run(f"{line} -s", shell=True, capture_output=True, check=True).stdout == b"a"
 
 
+def test_the_name_of_a_file_cannot_write_to_the_terminal(picloud: Running, tmp_path: Path) -> None:
+    hostile = tmp_path / "a\x1b]0;title\x07\x9b2J"
+    hostile.mkdir()
+    (hostile / "main.lua").write_text("return = 1")
+    words = ["deploy", str(hostile), "--name", "hostile"]
+    wrong = picloud.cli(*words)
+    (hostile / "main.lua").write_text("return 1")
+    (hostile / "link").symlink_to("main.lua")
+    link, missing = picloud.cli(*words), picloud.cli("deploy", str(hostile / "nothing"))
+    for done, said in ((wrong, "  --> "), (link, "is a symbolic link"), (missing, "does not exist")):
+        shown = done.stderr.decode()
+        assert said in shown
+        assert "\\x1b]0;title\\x07\\x9b2J" in shown
+        assert {one for one in shown if not one.isprintable()} == {"\n"}
+
+
 def test_a_route_of_another_script_is_a_clash(picloud: Running, folder: Path) -> None:
     picloud.deploy("owner", "return 1")
     text(picloud.cli("route", "add", "GET /owned", "owner"))

@@ -17,7 +17,7 @@ import pytest
 
 from picloud.auth import Scope
 from picloud.cli.events import Event, parse
-from picloud.cli.output import harmless
+from picloud.cli.terminal import harmless
 from tests.fixtures_postgres import execute
 from tests.running import Running, eventually, running
 
@@ -116,6 +116,13 @@ def test_a_followed_line_cannot_write_to_the_terminal(ours: Running) -> None:
         say(ours, "a\x1b[31mred\r\nforged")
         assert shown.line().endswith("a\\x1b[31mred\\r")
         assert shown.line().startswith("    forged")
+
+
+def test_json_of_a_log_cannot_write_to_the_terminal_either(ours: Running) -> None:
+    record = say(ours, "a\x9b31m\x7f\u202eb")
+    found = ours.cli("logs", "--json", "--invocation", str(record["id"])).stdout.decode()
+    assert "\\u009b31m\\u007f\\u202eb" in found
+    assert [line["message"] for line in json.loads(found)] == ["a\x9b31m\x7f\u202eb"]
 
 
 def test_following_goes_on_when_the_server_is_back_without_losing_a_line(tmp_path: Path) -> None:

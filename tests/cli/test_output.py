@@ -1,6 +1,7 @@
 """What reaches a terminal, and what does not."""
 
 import contextlib
+import json
 import os
 import pty
 import select
@@ -9,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from picloud.cli.output import harmless, patiently, show_fields, show_rows
+from picloud.cli.output import patiently, show_fields, show_json, show_rows
+from picloud.cli.terminal import harmless
 
 PATIENCE_S = 20.0
 
@@ -48,6 +50,21 @@ def test_nothing_is_said_where_there_is_no_terminal(capfd: pytest.CaptureFixture
 
 def test_control_characters_are_spelled_out() -> None:
     assert harmless("a\x1b[31m\r\nb\tc") == "a\\x1b[31m\\r\n    b\tc"
+
+
+def test_json_is_printed_without_what_cannot_be_seen_and_means_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"é\x9b31m": ["\x1b\x7f\u202e\U000e0001\ud800", 1.5, "\n", "世界"]}
+    show_json(value)
+    printed = capsys.readouterr().out
+    assert {one for one in printed if not one.isprintable()} == {"\n"}
+    assert "世界" in printed
+    assert json.loads(printed) == value
+
+
+def test_names_of_fields_and_entries_of_lists_cannot_write_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    show_fields({"a\x1b[2J": 1})
+    show_rows([{"a": ["\x9bx"]}], "a", as_json=False)
+    assert capsys.readouterr().out == "a\\x1b[2J: 1\n\\x9bx\n"
 
 
 def test_a_row_stays_one_line_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,6 +39,14 @@ def test_the_culprit_is_found_in_the_line(line: str, marked: str) -> None:
     assert " " * start + "^" * length == marked
 
 
+def test_names_of_files_cannot_write_to_the_terminal() -> None:
+    source = Source(Path("/tmp/\x1b[2J"), {"\x9b.lua": b"return = 1"}, is_folder=True)
+    words = str(NotCompiled(source, SyntaxProblem("\x9b.lua", 1, "unexpected symbol near '='")))
+    assert "--> /tmp/\\x1b[2J/\\x9b.lua:1:8" in words
+    assert "\x9b" not in words
+    assert "\x9b" not in str(NotCompiled(source, SyntaxProblem("\x9b.lua", 9, "unexpected")))
+
+
 def shown(text: str) -> list[str]:
     source = Source(Path("/tmp/x.lua"), {"main.lua": text.encode()}, is_folder=False)
     return (
