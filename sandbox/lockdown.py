@@ -177,8 +177,13 @@ def _no_new_privileges() -> str:
     return "set"
 
 
+def landlock_abi() -> int:
+    """Which landlock the kernel has: TCP is closed from 4 on. OSError if it has none."""
+    return _call(_libc.syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), 1))
+
+
 def _landlock() -> str:
-    abi = _call(_libc.syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), 1))
+    abi = landlock_abi()
     files = (1 << _LANDLOCK_FILES.get(abi, 16)) - 1
     handled = (ctypes.c_uint64 * 3)(files, _LANDLOCK_TCP if abi >= 4 else 0, _LANDLOCK_SCOPES if abi >= 6 else 0)
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8

@@ -136,7 +136,7 @@ def _row(row: Row, now: datetime) -> str:
 def _last(last: Invocation | None, now: datetime) -> str:
     if last is None:
         return '<span class="quiet">not yet</span>'
-    looks = "good" if last.outcome is Outcome.OK and last.status < 500 else "bad"
+    looks = "good" if last.outcome is Outcome.OK and last.status < 400 else "bad"
     why = f' <span class="why">{escape(last.error)}</span>' if last.error else ""
     return (
         f'<span class="outcome {looks}">{escape(last.outcome)} {last.status}</span> {_moment(last.started_at, now)}, '

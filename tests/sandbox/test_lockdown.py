@@ -37,10 +37,11 @@ def test_landlock_alone_stops_files_and_tcp() -> None:
     body = """
 lockdown._no_new_privileges()
 if not lockdown._landlock(): sys.exit(1)
-print(told(lambda: open("/etc/hostname")), told(lambda: open("/tmp/picloud-test", "w")),
+print(told(lambda: open("/etc/passwd")), told(lambda: open("/tmp/picloud-test", "w")),
       told(lambda: os.listdir("/")), told(lambda: socket.create_server(("127.0.0.1", 0))))
 """
-    assert outcome(body) == "EACCES EACCES EACCES EACCES"
+    files, abi = "EACCES EACCES EACCES", int(outcome("print(lockdown.landlock_abi())"))
+    assert outcome(body) == f"{files} {'EACCES' if abi >= 4 else 'allowed'}"  # Debian 12's own kernel has ABI 2
 
 
 def test_the_childs_rlimits_alone_stop_descriptors() -> None:
