@@ -7,12 +7,12 @@ most. While the database is away it tries again every second; what was used stay
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
+from picloud.background import Background
 from picloud.errors import DatabaseUnavailable, TransactionConflict
 
 _EVERY_S = 60.0  # of one token, in one worker
@@ -37,22 +37,16 @@ class TokenUses:
         self._clock = clock
         self._noted: dict[int, float] = {}  # token id → when it was last noted, by the clock
         self._pending: dict[int, datetime] = {}
-        self._changed = threading.Condition()
-        self._stopping = False
-        self._thread: threading.Thread | None = None
+        self._thread = Background("token-uses", self._run)
+        self._changed = self._thread.changed
 
     def start(self) -> None:
         """Start the thread, after fork."""
-        self._thread = threading.Thread(target=self._run, name="token-uses", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Write what is left and end."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
-        if self._thread:
-            self._thread.join()
+        self._thread.stop()
 
     def note(self, token_id: int) -> None:
         """A token is used now; never waits for the database. Mostly one look into a dictionary."""
@@ -74,7 +68,7 @@ class TokenUses:
     def _next(self) -> dict[int, datetime]:
         """What is to be written; nothing only when it is time to end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._pending or self._stopping)
+            self._changed.wait_for(lambda: self._pending or self._thread.stopping)
             used, self._pending = self._pending, {}
             return used
 
@@ -88,8 +82,8 @@ class TokenUses:
 
     def _later(self, used: dict[int, datetime], error: Exception) -> None:
         with self._changed:
-            if self._stopping:
+            if self._thread.stopping:
                 _log.warning("the last use of %d tokens is lost, as the database is away: %s", len(used), error)
                 return
             self._pending = used | self._pending
-            self._changed.wait_for(lambda: self._stopping, timeout=_RETRY_S)
+            self._changed.wait_for(lambda: self._thread.stopping, timeout=_RETRY_S)

@@ -8,11 +8,11 @@ tried again. A power cut may lose what was answered within the last second: the 
 """
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from picloud.background import Background
 from picloud.errors import DatabaseUnavailable
 from picloud.model import Record
 
@@ -44,23 +44,17 @@ class Recorder:
         self._without_lines = 0  # since the last batch
         self._dropped = 0
         self._taken = self._gone = 0  # records, ever: into the buffer, and out of it
-        self._changed = threading.Condition()
+        self._thread = Background("recorder", self._run)
+        self._changed = self._thread.changed
         self._awaited = False  # somebody waits for what is in the buffer
-        self._stopping = False
-        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the thread, after fork."""
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Write what is left and end; what cannot be written now is counted in the log."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
-        if self._thread:
-            self._thread.join()
+        self._thread.stop()
 
     def add(self, record: Record) -> None:
         """Take one record; never waits for the database."""
@@ -91,9 +85,9 @@ class Recorder:
 
     def _wait_for_batch(self) -> bool:
         with self._changed:
-            self._changed.wait_for(lambda: self._buffer or self._stopping)
-            if not self._stopping:
-                self._changed.wait_for(lambda: self._awaited or self._stopping, timeout=BATCH_MS / 1000)
+            self._changed.wait_for(lambda: self._buffer or self._thread.stopping)
+            if not self._thread.stopping:
+                self._changed.wait_for(lambda: self._awaited or self._thread.stopping, timeout=BATCH_MS / 1000)
             return bool(self._buffer)
 
     def _write_batch(self) -> None:
@@ -112,13 +106,13 @@ class Recorder:
 
     def _database_away(self, error: DatabaseUnavailable) -> None:
         with self._changed:
-            if self._stopping:
+            if self._thread.stopping:
                 _log.error("records lost at stop, as the database is away: %d (%s)", len(self._buffer), error)
                 self._gone = self._taken
                 self._buffer.clear()
                 self._changed.notify_all()
             else:
-                self._changed.wait_for(lambda: self._stopping, timeout=_RETRY_S)
+                self._changed.wait_for(lambda: self._thread.stopping, timeout=_RETRY_S)
 
     def _forget(self, batch: list[Record]) -> None:
         with self._changed:
