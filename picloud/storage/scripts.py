@@ -7,7 +7,6 @@ Of settings only what was set is stored; the rest is the server's, and so is the
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from picloud.errors import NotFound
 from picloud.model import (
     ANYWAY,
     DEFAULT_POLICY,
@@ -127,8 +126,7 @@ class ScriptTable:
             row = cursor.fetchone()
             if row is None:
                 _require(cursor, name)
-                raise NotFound(f"script '{name}' has no version {version}")
-            return Version(*row)
+            return Version(*found(row, f"script '{name}' has no version {version}"))
 
     def files(self, name: str, version: int) -> dict[str, bytes]:
         """The files of one version: path → text; empty if there is no such version."""
