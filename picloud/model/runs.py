@@ -1,0 +1,82 @@
+"""One run of a program: what it is asked, what it answers, how it ends."""
+
+import enum
+import secrets
+import time
+import uuid
+from dataclasses import dataclass
+
+HeaderList = tuple[tuple[str, str], ...]
+"""Header fields in order: (name, value), repeats allowed, text as latin-1 carries it."""
+
+
+class Outcome(enum.StrEnum):
+    """How an invocation ended: ``ok``, or the name of the problem that its caller was answered with."""
+
+    OK = "ok"
+    SCRIPT_ERROR = "script-error"
+    TIMEOUT = "timeout"
+    CPU_LIMIT = "cpu-limit"
+    MEMORY_LIMIT = "memory-limit"
+    SANDBOX_VIOLATION = "sandbox-violation"
+    SANDBOX_CRASH = "sandbox-crash"
+    EXECUTOR_LOST = "executor-lost"
+    OVERLOADED = "overloaded"
+    CONCURRENCY_LIMIT = "concurrency-limit"
+    BAD_RESPONSE = "bad-response"
+    INVALID_REQUEST = "invalid-request"  # `request:json()` on a body that is no JSON, uncaught
+
+
+class Trigger(enum.StrEnum):
+    """Why a script runs."""
+
+    HTTP = "http"
+    INVOKE = "invoke"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a script sees as `request`; all text is bytes in latin-1, as HTTP carries it."""
+
+    id: str  # the invocation's
+    method: str
+    path: str  # whole, decoded
+    query_string: str  # raw
+    headers: HeaderList  # lower-case names, one entry a name, repeats joined by ", "
+    body: bytes
+    host: str = ""
+    remote_addr: str = ""
+    trigger: Trigger = Trigger.HTTP
+    params: HeaderList = ()  # the route's parameters; `rest` under /fn/NAME/…
+    event: bytes = b""  # JSON, for later triggers
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a script answered, checked: the status is 200 to 599, each header a legal field."""
+
+    status: int
+    headers: HeaderList
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What became of one program in one sandbox, as the executor's client saw it."""
+
+    outcome: Outcome
+    response: Response | None = None  # with outcome OK only
+    committed: bool = True  # False for `error{…}`: the answer goes out, the effects do not
+    detail: str = ""  # for a person: `main.lua:3: attempt to …`, `exceeded 10000 ms`
+    traceback: str = ""  # Lua's, for the log
+    queue_ms: float = 0.0  # until a sandbox accepted
+    run_ms: float = 0.0  # from there to the last byte of the answer
+    cpu_ms: float = 0.0
+    memory_bytes: int = 0  # Lua's heap at the end; the process's peak if it died
+
+
+def new_id() -> str:
+    """A UUID of version 7 (RFC 9562, method 3): sorts by when it was made, to a quarter of a microsecond."""
+    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+    fraction = nanoseconds * 4096 // 1_000_000
+    return str(uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | secrets.randbits(62)))
