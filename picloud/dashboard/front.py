@@ -4,8 +4,8 @@ Owns: the answers and the page's headers. Knows nothing of how a page looks; who
 
 Scripts share this page's origin, so a page that a script serves is no stranger to a browser. What that costs:
 the cookie opens this page and never the API, it is kept from scripts (`orchestrator.request`) and from JavaScript, and
-content is given by a cookie only to a navigation: `fetch` in a script's page gets the page of who is not signed in, as far
-as the browser says what is asking; over plain HTTP it does so on localhost only.
+content is given by a cookie only to a navigation: `fetch` in a script's page gets the page of who is not signed in, if
+the browser says what is asking; over plain HTTP it does so on localhost only.
 """
 
 import re

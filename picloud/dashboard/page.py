@@ -136,10 +136,11 @@ def _row(row: Row, now: datetime) -> str:
 def _last(last: Invocation | None, now: datetime) -> str:
     if last is None:
         return '<span class="quiet">not yet</span>'
-    looks = "good" if last.outcome is Outcome.OK and last.status < 400 else "bad"
+    failed = last.outcome is not Outcome.OK or last.status >= 500
+    looks = " bad" if failed else " good" if last.status < 400 else ""
     why = f' <span class="why">{escape(last.error)}</span>' if last.error else ""
     return (
-        f'<span class="outcome {looks}">{escape(last.outcome)} {last.status}</span> {_moment(last.started_at, now)}, '
+        f'<span class="outcome{looks}">{escape(last.outcome)} {last.status}</span> {_moment(last.started_at, now)}, '
         f"{_duration(last.queue_ms + last.run_ms)}{why}"
     )
 
