@@ -15,7 +15,9 @@ from pathlib import Path, PurePosixPath
 from picloud.errors import PicloudError
 from picloud.manager import archive
 from picloud.manager.files import DEPTH_MAX, ENTRY, FILES_MAX, SOURCE_BYTES_MAX, Collector
+from picloud.model import is_script_name
 
+NAME_RULE = "lower-case letters, digits and '-', no '-' first, at most 63"
 _LARGEST_SHOWN = 3
 
 
@@ -64,16 +66,25 @@ def packed(files: dict[str, bytes]) -> bytes:
 
 
 def script_name_of(path: Path) -> str:
-    """The script that a file or folder is for: its name as it was given, as far as a script may have it.
+    """The script that a file or folder is for: its name as it was given, in lower case; Refused.
 
-    A link is a name, too: `current` stays `current`, wherever it leads today.
+    What separates words is a '-'; nothing is left out or cut. A link is a name, too:
+    `current` stays `current`, wherever it leads today.
     """
     whole = Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links, Path.absolute keeps '..'
     text = whole.name if path.is_dir() else whole.stem
-    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-")
-    if not name:
-        raise Refused(f"no script can be named after '{path.name}'; say --name NAME")
+    name = re.sub(r"[ _.-]+", "-", text.lower()).strip("-")
+    if not is_script_name(name):
+        advice = "rename it, or say --name NAME to 'picloud deploy'"
+        raise Refused(f"no script can be named after '{path.name}', a name has {NAME_RULE}: {advice}")
     return name
+
+
+def new_script_name(text: str) -> str:
+    """The name that somebody chose, if a script may have it; Refused says what a name may be."""
+    if not is_script_name(text):
+        raise Refused(f"{text!r} cannot be a script's name: {NAME_RULE}")
+    return text
 
 
 def _single(path: Path, within: Path | None) -> bytes:

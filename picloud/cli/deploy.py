@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from picloud.cli.bundle import Source, read_source, script_name_of
+from picloud.cli.bundle import Source, new_script_name, read_source, script_name_of
 from picloud.cli.client import ApiError, Client, connect, refused, script_path
 from picloud.cli.output import patiently
 from picloud.cli.routes import ROUTE, ensure_route, routes_of
@@ -49,9 +49,9 @@ class Deployed:
 @click.option("--no-activate", is_flag=True, help="Store the version; the active one stays.")
 def deploy(path: Path, name: str | None, routes: tuple[RouteWanted, ...], no_activate: bool) -> None:
     """Upload a Lua file, or a folder with main.lua, as the new active version of a script."""
+    name = script_name_of(path) if name is None else new_script_name(name)
     client = connect()
-    source = read_source(path)
-    done = upload(client, name or script_name_of(path), source, activate=not no_activate)
+    done = upload(client, name, read_source(path), activate=not no_activate)
     click.echo(f"{done.news} at {address(client, done.path)}" if done.is_active else done.news)
     for route in routes:  # if one is refused, what is live was said
         _add_route(client, route, done.script)

@@ -19,7 +19,7 @@ import click
 import msgspec
 
 from picloud.cli import request
-from picloud.cli.bundle import read_source, script_name_of
+from picloud.cli.bundle import Refused, read_source, script_name_of
 from picloud.cli.output import show_body
 from picloud.cli.parts import executor_part, stop_undisturbed
 from picloud.cli.request import Header, HeaderType, data_option, read_data
@@ -80,7 +80,7 @@ def run(
     declared = manifest.read(source.files, SettingsRules(server.policy))
     settings = _settings(declared, changes, variables, server.policy)
     body = read_data(data)
-    wanted = at or f"/fn/{script_name_of(path)}"
+    wanted = at or f"/fn/{_name(path)}"
     asked = _request(method or ("POST" if body else "GET"), wanted, query, headers, body, declared.routes or ())
     with _private_executor(server) as executor:
         if problem := executor.check(source.files):
@@ -132,6 +132,14 @@ def _settings(declared: Manifest, changes: Assignments, variables: Assignments, 
     except InvalidRequest as error:
         raise click.BadParameter(str(error), param_hint="--set") from error
     return policy.hold(stored)
+
+
+def _name(path: Path) -> str:
+    """The script's; what could not be deployed under its own name is run all the same."""
+    try:
+        return script_name_of(path)
+    except Refused:
+        return "run"
 
 
 def _request(

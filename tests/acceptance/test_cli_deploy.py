@@ -135,7 +135,8 @@ def test_what_the_server_refuses_is_said_in_its_words(picloud: Running, folder: 
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["--name", "A"], 1, b"there cannot be one of this name"),
+        (["--name", "Bad Name"], 1, b"'Bad Name' cannot be a script's name: lower-case letters"),
+        (["--name", ""], 1, b"'' cannot be a script's name"),
         (["--route", "nothing"], 2, b"'GET /hi/{name}'"),
         (["--route", "GET /fn/x"], 2, b"reserved"),
     ],

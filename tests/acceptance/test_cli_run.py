@@ -52,6 +52,11 @@ def test_the_answer_goes_to_stdout_and_the_log_to_stderr(tmp_path: Path, environ
     assert not (tmp_path / "var").exists()
 
 
+def test_a_file_that_no_script_can_be_named_after_is_run(tmp_path: Path, environment: dict[str, str]) -> None:
+    (tmp_path / "über.lua").write_text("return function(r) return r.path end")
+    assert run(environment, tmp_path, "über.lua").stdout == b"/fn/run"
+
+
 def test_the_request_is_as_it_was_asked_for(tmp_path: Path, environment: dict[str, str]) -> None:
     file = script(
         tmp_path,

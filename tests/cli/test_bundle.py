@@ -136,7 +136,7 @@ def test_what_is_no_lua_file_is_refused(tmp_path: Path) -> None:
         ("My Script.lua", "my-script"),
         ("a.b.lua", "a-b"),
         ("-x_.lua", "x"),
-        ("A" * 70, "a" * 63),
+        ("A" * 63, "a" * 63),
     ],
 )
 def test_a_script_is_named_after_its_file(tmp_path: Path, file: str, name: str) -> None:
@@ -206,6 +206,7 @@ def test_a_folder_that_may_not_be_read_is_named(folder: Path) -> None:
         read_source(folder)
 
 
-def test_a_name_without_a_letter_asks_for_one(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="say --name NAME"):
-        script_name_of(tmp_path / "___.lua")
+@pytest.mark.parametrize("file", ["___.lua", "über.lua", "naïve-b.lua", "a+b.lua", "a" * 64 + ".lua"])
+def test_a_name_that_would_lose_a_letter_asks_for_another(tmp_path: Path, file: str) -> None:
+    with pytest.raises(Refused, match=r"a name has lower-case letters.*say --name NAME"):
+        script_name_of(tmp_path / file)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
+from picloud.cli.bundle import new_script_name
 from picloud.errors import PicloudError
-from picloud.model import is_script_name
 
 _PLACES = {  # file of the template → where it goes
     "main.lua": "main.lua",
@@ -28,8 +28,7 @@ _PLACES = {  # file of the template → where it goes
 )
 def init(name: str, folder: Path | None) -> None:
     """Make a folder to start a script from, with stubs that make editors complete what a script can name."""
-    if not is_script_name(name):
-        raise PicloudError(f"{name!r} cannot be a script's name: lower-case letters, digits and '-', no '-' first")
+    new_script_name(name)
     folder = folder or Path(name)
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         raise PicloudError(f"{folder} is there already and not an empty folder; say --dir FOLDER for another")
