@@ -76,6 +76,15 @@ def scripts_in(folder: Path) -> dict[Path, str]:
     return found
 
 
+def _whole(folder: Path) -> dict[Path, str]:
+    """The folder itself is the script, as it is to `deploy`."""
+    try:
+        return {folder: script_name_of(folder)}
+    except PicloudError as error:
+        say_error(error)
+        return {}
+
+
 class Changes:
     """What changes below a folder, one burst after the other."""
 
@@ -157,10 +166,13 @@ class Watcher:
         self._folder = folder
         self._before: dict[Path, str] = {}
         self._shown: set[str] = set()  # whose curl line was printed
+        self._is_bundle = False  # it has a main.lua, or had: its modules are no scripts while that is away
 
     def look(self, touched: Collection[Path] | None = None) -> None:
         """Deploy what changed; without `touched`, everything."""
-        now = scripts_in(self._folder)
+        now = self._scripts()
+        if touched and self._is_bundle:
+            touched = {self._folder}
         plan = decide(self._before, now, now.keys() if touched is None else touched)
         self._before = now
         for script, path in plan.gone:
@@ -170,6 +182,11 @@ class Watcher:
             say_error(PicloudError(f"{names} would all be the script '{script}': rename one"))
         for script, path in plan.deploy:
             self._deploy(script, path)
+
+    def _scripts(self) -> dict[Path, str]:
+        if not self._is_bundle and _has_entry(self._folder):
+            self._is_bundle, self._before = True, {}
+        return _whole(self._folder) if self._is_bundle else scripts_in(self._folder)
 
     def _deploy(self, script: str, path: Path) -> None:
         try:

@@ -249,6 +249,44 @@ def test_a_folder_that_is_none_is_said_before_anything_starts(fresh_data: Path, 
     assert (done.returncode, b"is a file" in done.stderr) == (2, True)
 
 
+def test_a_folder_with_main_lua_is_one_bundle(fresh_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "Whole Site"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "main.lua").write_text("return require('part') .. require('sub.main')")
+    (folder / "part.lua").write_text("return 'a'")
+    (folder / "sub" / "main.lua").write_text("return 'b'")
+    ours = Watching(fresh_data, folder)
+    ours.start()
+    try:
+        assert [item["name"] for item in ours.api("GET", "scripts").json["items"]] == ["whole-site"]
+        assert body(ours, "whole-site") == b"ab"
+        (folder / "part.lua").write_text("return 'c'")
+        assert ours.until("whole-site") == [f"whole-site version 2 is live at {ours.url}/fn/whole-site"]
+        (folder / "main.lua").rename(folder / "main.off")
+        assert "has no main.lua" in ours.until("main.lua")[-1]
+        (folder / "part.lua").write_text("return 'd'")  # stays a module
+        assert "has no main.lua" in ours.until("main.lua")[-1]
+        (folder / "main.off").rename(folder / "main.lua")
+        ours.until("whole-site version 3 is live")
+        assert [item["name"] for item in ours.api("GET", "scripts").json["items"]] == ["whole-site"]
+    finally:
+        assert ours.stop(signal.SIGINT) == 0
+
+
+def test_a_folder_of_scripts_becomes_a_bundle_with_its_main_lua(fresh_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "grown"
+    folder.mkdir()
+    (folder / "part.lua").write_text("return 'a'")
+    ours = Watching(fresh_data, folder)
+    ours.start()
+    try:
+        (folder / "main.lua").write_text("return require 'part'")
+        assert ours.until("grown") == [f"grown version 1 is live at {ours.url}/fn/grown"]
+        assert body(ours, "grown") == b"a"
+    finally:
+        assert ours.stop(signal.SIGINT) == 0
+
+
 def test_a_watched_folder_that_goes_away_ends_nothing(fresh_data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "scripts"
     folder.mkdir()
