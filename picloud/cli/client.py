@@ -4,7 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 import urllib3
@@ -39,8 +39,19 @@ class ApiError(PicloudError):
         return str(self.problem.get("type", "")).rpartition("/")[2]
 
 
+class NotPicloud(ApiError):
+    """Something answers, but it is no PiCloud."""
+
+
 class Interrupted(PicloudError):
     """The connection was lost; it may be there again later."""
+
+
+class Document(dict[str, Any]):
+    """An object of JSON that PiCloud sent: what it must have and has not tells that it was no PiCloud."""
+
+    def __missing__(self, key: str) -> NoReturn:
+        raise NotPicloud(f"what answers is no PiCloud, or one of another version: it sent no '{key}'")
 
 
 class Client:
@@ -79,22 +90,38 @@ class Client:
         return answer
 
     def call(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = {}) -> Any:
-        """One exchange → its JSON, or None; ApiError for every status of 400 and more."""
+        """One exchange → its JSON, a Document, or None; ApiError for every status of 400 and more."""
         answer = self.send(method, path, body, headers)
         if answer.status >= 400:
             raise refused(answer)
+        if (answer.status == 204) != (method == "DELETE"):
+            raise self._stranger()
+        return None if answer.status == 204 else self.document(answer.data)
+
+    def document(self, text: bytes | str) -> Document:
+        """The object that this JSON is; NotPicloud."""
         try:
-            return json.loads(answer.data) if answer.data else None
-        except ValueError:
-            raise ApiError(f"{self.url} answers, but it is no PiCloud") from None
+            found = json.loads(text, object_hook=Document)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, Document):
+            raise self._stranger()
+        return found
+
+    def _stranger(self) -> NotPicloud:
+        return NotPicloud(f"{self.url} answers, but it is no PiCloud")
 
     def items(self, path: str, limit: int | None = None) -> Iterator[Any]:
         """Every item of a list, page after page, at most `limit`."""
         joined, after, left = "&" if "?" in path else "?", "", limit
         while left is None or left > 0:
             size = min(100, left) if left else 100
-            page = self.call("GET", f"{path}{joined}limit={size}" + (f"&after={quote(after)}" if after else ""))
+            page = self.call("GET", f"{path}{joined}limit={size}" + (f"&after={quote(str(after))}" if after else ""))
+            if not isinstance(page["items"], list) or not all(isinstance(it, Document) for it in page["items"]):
+                raise self._stranger()
             yield from page["items"]
+            if after and after == page["next"]:  # it would go on for ever
+                raise self._stranger()
             after, left = page["next"], left - len(page["items"]) if left is not None else None
             if not after:
                 return
@@ -125,7 +152,11 @@ class Client:
                 self._require_token(answer)
                 if answer.status >= 400:
                     raise refused(answer)
+                if not answer.headers.get("content-type", "").startswith("text/event-stream"):
+                    raise self._stranger()
                 yield from parse(answer.stream())
+        except UnicodeDecodeError as error:
+            raise self._stranger() from error
         except urllib3.exceptions.HTTPError as error:
             raise Interrupted(f"the connection to {self.url} was lost ({_reason(error)})") from error
         raise Interrupted(f"{self.url} ended the connection")
@@ -168,7 +199,7 @@ def refused(answer: urllib3.BaseHTTPResponse) -> ApiError:
     """The error that an answer of 400 and more is."""
     try:
         problem = json.loads(answer.data)
-    except ValueError:
+    except (ValueError, RecursionError):
         problem = {}
     return ApiError(describe(answer), problem if isinstance(problem, dict) else {})
 
@@ -178,7 +209,7 @@ def describe(answer: urllib3.BaseHTTPResponse) -> str:
     try:
         problem = json.loads(answer.data)
         said = f"{problem['detail']} ({problem['type'].rpartition('/')[2]}, {answer.status})"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         said = f"status {answer.status}"
     return f"{said}; set PICLOUD_TOKEN to a token of this PiCloud" if answer.status == 401 else said
 

@@ -103,7 +103,7 @@ def _require_script(client: Client, name: str) -> None:
 
 def _follow(client: Client, name: str, wanted: str, lines: int, as_json: bool) -> None:
     _require_script(client, name)
-    client.call("GET", f"{API}/logs?limit=1&{wanted}")  # what is wrong from the start is no reason to try again
+    list(client.items(f"{API}/logs?{wanted}", 1))  # what is wrong from the start is no reason to try again
     begin = f"limit={min(lines, _LINES_MAX)}&" if lines else ""
     for line in _lines_that_come(client, f"{API}/logs?follow=true&{begin}{wanted}"):
         click.echo(json_text(line) if as_json else log_text(line))
@@ -117,7 +117,7 @@ def _lines_that_come(client: Client, path: str) -> Iterator[dict[str, Any]]:
             for event in client.events(path, last_id):
                 last_id, wait_s = event.id, 0.0
                 if event.data:
-                    yield json.loads(event.data)
+                    yield client.document(event.data)
         except Interrupted as interrupted:
             if not wait_s:
                 click.echo(f"{harmless(str(interrupted))}; trying until it is back", err=True)

@@ -82,7 +82,8 @@ def ensure_route(client: Client, wanted: RouteWanted, script: str) -> None:
     """Add a route; the very same may be there already. ApiError if it clashes with another."""
     document = {"method": wanted.method, "host": wanted.host, "path": wanted.path, "script": script}
     try:
-        client.call("POST", _ROUTES, json.dumps(document).encode(), {"content-type": "application/json"})
+        added = client.call("POST", _ROUTES, json.dumps(document).encode(), {"content-type": "application/json"})
+        _ = added["id"]  # or it was no PiCloud
     except ApiError as error:
         if error.name != "conflict" or not any(_is(it, wanted) for it in routes_of(client, script)):
             raise

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from picloud.cli.client import connect, script_path
+from picloud.cli.client import NotPicloud, connect, script_path
 from picloud.cli.completion import script_argument
 from picloud.cli.output import as_json, show_fields, show_json
 from picloud.errors import PicloudError
@@ -42,7 +42,7 @@ def settings() -> None:
 @as_json
 def show(name: str, as_json: bool) -> None:
     """Show a script's settings."""
-    found = connect().call("GET", _path(name))
+    found = _settings_of(name)
     show_json(found) if as_json else show_fields(found)
 
 
@@ -68,7 +68,7 @@ def env() -> None:
 @as_json
 def ls(name: str, as_json: bool) -> None:
     """List a script's variables with their values."""
-    found = connect().call("GET", _path(name))["env"]
+    found = _settings_of(name)["env"]
     show_json(found) if as_json else show_fields(found)
 
 
@@ -88,7 +88,7 @@ def set_variables(name: str, values: Assignments) -> None:
 @click.argument("keys", metavar="KEY…", nargs=-1, required=True)
 def rm(name: str, keys: tuple[str, ...]) -> None:
     """Remove variables."""
-    there = connect().call("GET", _path(name))["env"]
+    there = _settings_of(name)["env"]
     if missing := [key for key in keys if key not in there]:
         raise PicloudError(f"'{name}' has no variable {', '.join(missing)}; 'picloud env ls {name}' lists them")
     _patch(name, {"env": dict.fromkeys(keys)})
@@ -124,7 +124,18 @@ def _standard_input() -> str:
 
 def _patch(name: str, changes: Mapping[str, Any]) -> None:
     body = json.dumps(changes).encode()
-    connect().call("PATCH", _path(name), body, {"content-type": "application/json"})
+    _known(connect().call("PATCH", _path(name), body, {"content-type": "application/json"}))
+
+
+def _settings_of(name: str) -> dict[str, Any]:
+    return _known(connect().call("GET", _path(name)))
+
+
+def _known(found: Any) -> dict[str, Any]:
+    """Settings, if they are; NotPicloud."""
+    if not isinstance(found["env"], dict) or not isinstance(found["limits"], dict):
+        raise NotPicloud("what answers is no PiCloud: its settings are none")
+    return dict(found)
 
 
 def _path(name: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from picloud.cli.client import Client, connect, script_path
+from picloud.cli.client import Client, NotPicloud, connect, script_path
 from picloud.cli.completion import script_argument
 from picloud.cli.terminal import harmless_lines
 from picloud.errors import PicloudError
@@ -38,7 +38,7 @@ def source(name: str, version: int | None, output: Path | None, force: bool) -> 
     number = version or active_version(client, name)
     files = files_of(client, name, number)
     if output is None:
-        text = files[ENTRY]
+        text = files.get(ENTRY, b"")
         click.echo(harmless_lines(text.decode("utf-8", "replace")) if sys.stdout.isatty() else text, nl=False)
         return
     write_files(output, files, force)
@@ -63,7 +63,7 @@ def diff(name: str, a: int | None, b: int | None) -> None:
 
 def active_version(client: Client, name: str) -> int:
     """The number of the active version."""
-    return int(client.call("GET", script_path(name))["active_version"])
+    return _number(client.call("GET", script_path(name))["active_version"])
 
 
 def version_before(client: Client, name: str, number: int) -> int:
@@ -71,14 +71,23 @@ def version_before(client: Client, name: str, number: int) -> int:
     older = next(client.items(f"{script_path(name)}/versions?after={number}", 1), None)
     if older is None:
         raise PicloudError(f"'{name}' has no version before {number}")
-    return int(older["version"])
+    return _number(older["version"])
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int):
+        raise NotPicloud("what answers is no PiCloud: its versions have no numbers")
+    return value
 
 
 def files_of(client: Client, name: str, version: int) -> Files:
     """Every file of a version."""
     found = client.call("GET", f"{script_path(name)}/versions/{version}?source=true")
-    texts = {path: text.encode() for path, text in found["files"].items()}
-    return texts | {path: b64decode(text) for path, text in found.get("files_base64", {}).items()}
+    try:
+        texts = {path: text.encode() for path, text in found["files"].items()}
+        return texts | {path: b64decode(text) for path, text in found.get("files_base64", {}).items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise NotPicloud("what answers is no PiCloud: its files are none") from error
 
 
 def write_files(folder: Path, files: Files, force: bool) -> None:
