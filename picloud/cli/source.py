@@ -14,7 +14,7 @@ from picloud.cli.client import Client, NotPicloud, connect, script_path
 from picloud.cli.completion import script_argument
 from picloud.cli.terminal import harmless_lines
 from picloud.errors import PicloudError
-from picloud.manager.files import ENTRY
+from picloud.manager.files import ENTRY, Collector
 
 Files = dict[str, bytes]  # path → content
 
@@ -92,10 +92,15 @@ def files_of(client: Client, name: str, version: int) -> Files:
 
 def write_files(folder: Path, files: Files, force: bool) -> None:
     """Write files below a folder and nowhere else, whatever their names say; all or, if one is refused, none."""
-    folder.mkdir(parents=True, exist_ok=True)
     root = folder.resolve()
-    for name in files:
+    taken = Collector()
+    for name, content in files.items():
+        try:
+            taken.add(name, content)  # by the rules that it was uploaded by
+        except PicloudError as error:
+            raise PicloudError(f"the server names a file {error}; nothing was written") from error
         _check_place(root, name, force)
+    root.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

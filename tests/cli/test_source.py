@@ -29,6 +29,15 @@ def test_a_name_that_leads_elsewhere_writes_nothing(tmp_path: Path, name: str, f
     assert not list(outside.iterdir())
 
 
+@pytest.mark.parametrize("names", [["a", "a/b"], ["a/b", "a"], ["x" * 256], ["x/" * 16 + "y"], ["lib/" + "x" * 252]])
+def test_names_that_cannot_all_be_written_write_nothing(tmp_path: Path, names: list[str]) -> None:
+    with pytest.raises(PicloudError, match="nothing was written"):
+        write_files(tmp_path / "new", {"main.lua": b"x"} | dict.fromkeys(names, b"y"), force=False)
+    with pytest.raises(PicloudError, match="nothing was written"):
+        write_files(tmp_path, {"main.lua": b"x"} | dict.fromkeys(names, b"y"), force=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_there_is_replaced_with_force_only(tmp_path: Path) -> None:
     (tmp_path / "main.lua").write_text("mine")
     with pytest.raises(PicloudError, match="--force"):
