@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -32,23 +32,6 @@ from tests.fixtures_postgres import execute
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 WAIT_S = 30
-
-
-@pytest.fixture
-def pool(database: str) -> Iterator[Pool]:
-    ours = Pool(database, size=4, wait_ms=5_000)
-    yield ours
-    ours.close()
-
-
-@pytest.fixture
-def invocations(pool: Pool) -> InvocationTable:
-    return InvocationTable(pool)
-
-
-@pytest.fixture
-def lines(pool: Pool) -> LogTable:
-    return LogTable(pool)
 
 
 def record(

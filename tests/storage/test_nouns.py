@@ -1,7 +1,6 @@
 """Scripts, tokens and invocations in a real PostgreSQL."""
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -27,28 +26,6 @@ from picloud.storage.logs import LogTable
 from picloud.storage.pool import Pool
 from picloud.storage.scripts import ScriptTable
 from picloud.storage.tokens import TokenTable
-
-
-@pytest.fixture
-def pool(database: str) -> Iterator[Pool]:
-    ours = Pool(database, size=4, wait_ms=5_000)
-    yield ours
-    ours.close()
-
-
-@pytest.fixture
-def scripts(pool: Pool) -> ScriptTable:
-    return ScriptTable(pool)
-
-
-@pytest.fixture
-def invocations(pool: Pool) -> InvocationTable:
-    return InvocationTable(pool)
-
-
-@pytest.fixture
-def lines(pool: Pool) -> LogTable:
-    return LogTable(pool)
 
 
 def put(scripts: ScriptTable, name: str, text: bytes) -> tuple[int, bool]:

@@ -1,7 +1,6 @@
 """Tokens in a real PostgreSQL."""
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,13 +14,6 @@ from tests.fixtures_postgres import execute
 from tests.running import eventually
 
 SOON = datetime.now(UTC) + timedelta(hours=1)
-
-
-@pytest.fixture
-def pool(database: str) -> Iterator[Pool]:
-    ours = Pool(database, size=4, wait_ms=5_000)
-    yield ours
-    ours.close()
 
 
 @pytest.fixture

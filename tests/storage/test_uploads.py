@@ -1,7 +1,7 @@
 """Uploads and settings in a real PostgreSQL: all of it or nothing."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import pytest
@@ -17,18 +17,6 @@ from picloud.storage.scripts import ScriptTable
 from tests.fixtures_postgres import execute
 
 HI, BYE = RouteWanted("ANY", None, "/hi"), RouteWanted("GET", None, "/bye")
-
-
-@pytest.fixture
-def pool(database: str) -> Iterator[Pool]:
-    ours = Pool(database, size=4, wait_ms=5_000)
-    yield ours
-    ours.close()
-
-
-@pytest.fixture
-def scripts(pool: Pool) -> ScriptTable:
-    return ScriptTable(pool)
 
 
 @pytest.fixture
