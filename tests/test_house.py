@@ -36,7 +36,7 @@ HOMES = {
     "urllib3": ("picloud.cli.client",),
     "click": ("picloud.cli",),
     "rich": ("picloud.cli",),
-    "inotify_simple": ("picloud.cli.watch",),
+    "inotify_simple": ("picloud.cli.changes",),
     "sandbox": ("picloud.executor", "sandbox"),
 }
 

@@ -5,35 +5,22 @@ is decided by `decide`, a pure function of what was there, what is, and which en
 """
 
 import contextlib
-import errno
 import os
-import signal
 import socket
-import stat
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from inotify_simple import Event, INotify, flags
 
 from picloud.cli.bundle import read_source, script_name_of
+from picloud.cli.changes import Changes, wait_until_there
 from picloud.cli.client import Client, connect
 from picloud.cli.deploy import address, show_calls, upload
 from picloud.cli.terminal import harmless, say_error
 from picloud.errors import PicloudError
-from picloud.manager.files import DEPTH_MAX, ENTRY
-
-_SELF = flags.DELETE_SELF | flags.MOVE_SELF
-_CHANGES = flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM | flags.DELETE | flags.CREATE | _SELF | flags.ONLYDIR
-_QUIET_MS = 40  # one save is several events: so long without another, and it is over
-_READS_MAX = 50  # then it is no save but a stream
-_DEPTH_MAX = 1 + DEPTH_MAX  # of a folder: nothing below may be in a bundle
-
-
-class _NoMoreWatches(PicloudError):
-    """The kernel's limit is reached."""
+from picloud.manager.files import ENTRY
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,79 +72,6 @@ def _whole(folder: Path) -> dict[Path, str]:
         return {}
 
 
-class Changes:
-    """What changes below a folder, one burst after the other."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._inotify = INotify()
-        self._folders: dict[int, Path] = {}  # by watch
-        self._follow_all(self._add(root))
-
-    def __enter__(self) -> "Changes":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._inotify.close()
-
-    def wait(self) -> set[Path] | None:
-        """Block until something changes, then until that is over → entries of the root; None: the root is gone."""
-        events = list(self._inotify.read())
-        for _ in range(_READS_MAX):
-            if not (more := self._inotify.read(timeout=_QUIET_MS)):
-                break
-            events += more
-        touched = set().union(*map(self._of, events))
-        return touched if self._root in self._folders.values() else None
-
-    def _of(self, event: Event) -> set[Path]:
-        """The entries of the root that one event is about; a new folder is watched from here on."""
-        folder = self._folders.get(event.wd)
-        if event.mask & flags.IGNORED:
-            self._folders.pop(event.wd, None)
-        if event.mask & flags.Q_OVERFLOW or (folder == self._root and event.mask & _SELF):
-            return self._begin_again()  # some were lost, or another folder took the root's place
-        if folder is None or not event.name or event.name.startswith("."):
-            return set()
-        if event.mask & flags.ISDIR and event.mask & (flags.CREATE | flags.MOVED_TO):
-            self._follow_all([folder / event.name])
-        elif event.mask & flags.CREATE and not _is_link(folder / event.name):
-            return set()  # it is being written; CLOSE_WRITE follows
-        return {self._root / (folder / event.name).relative_to(self._root).parts[0]}
-
-    def _begin_again(self) -> set[Path]:
-        for watch in [watch for watch, folder in self._folders.items() if folder == self._root]:
-            del self._folders[watch]
-        self._follow_all([self._root])
-        return {Path(entry.path) for entry in os.scandir(self._root)} if self._root.is_dir() else set()
-
-    def _follow_all(self, folders: list[Path]) -> None:
-        """Watch folders and those below them; of one that cannot be, this is said, and the rest is watched."""
-        while folders:
-            try:
-                folders += self._add(folders.pop())
-            except _NoMoreWatches as error:
-                say_error(error)
-                return
-            except PicloudError as error:
-                say_error(error)
-
-    def _add(self, folder: Path) -> list[Path]:
-        """Watch a folder → those in it; what appears meanwhile is either seen here or is an event."""
-        if len(folder.relative_to(self._root).parts) > _DEPTH_MAX:
-            return []
-        try:
-            self._folders[self._inotify.add_watch(folder, _CHANGES)] = folder
-            with os.scandir(folder) as entries:
-                return [
-                    Path(it.path) for it in entries if it.is_dir(follow_symlinks=False) and not it.name.startswith(".")
-                ]
-        except (FileNotFoundError, NotADirectoryError):
-            return []  # gone again
-        except OSError as error:
-            raise _unwatched(folder, error) from error
-
-
 class Watcher:
     """One folder and the PiCloud that it is deployed to."""
 
@@ -203,15 +117,17 @@ class Watcher:
 
 def main(folder: Path) -> None:
     """Deploy the folder, say READY=1, and follow it for ever."""
-    watcher = Watcher(connect(), folder)
-    with Changes(folder) as changes:
-        _look(watcher)
-        _ready()
-        while (touched := changes.wait()) is not None:
-            _look(watcher, touched)
-    say_error(PicloudError(f"{folder} is gone; nothing is watched until 'picloud up' is started again"))
+    client = connect()
     while True:
-        signal.pause()
+        watcher = Watcher(client, folder)
+        with Changes(folder) as changes:
+            _look(watcher)
+            _ready()
+            while (touched := changes.wait()) is not None:
+                _look(watcher, touched)
+        say_error(PicloudError(f"{folder} is gone; nothing is watched until it is there again"))
+        wait_until_there(folder)
+        click.echo(f"{harmless(str(folder))} is there again and watched")
 
 
 def _look(watcher: Watcher, touched: Collection[Path] | None = None) -> None:
@@ -221,25 +137,9 @@ def _look(watcher: Watcher, touched: Collection[Path] | None = None) -> None:
         say_error(error)
 
 
-def _is_link(path: Path) -> bool:
-    """Whether it came whole, by link(2) or symlink(2)."""
-    try:
-        status = path.lstat()
-    except OSError:
-        return False
-    return stat.S_ISLNK(status.st_mode) or status.st_nlink > 1
-
-
 def _ready() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, contextlib.suppress(OSError):  # nobody waits
         sender.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
-
-
-def _unwatched(folder: Path, error: OSError) -> PicloudError:
-    if error.errno == errno.ENOSPC:
-        advice = "'sysctl fs.inotify.max_user_watches' says how many folders may be"
-        return _NoMoreWatches(f"{folder} cannot be watched, nor what follows: {error.strerror}; {advice}")
-    return PicloudError(f"{folder} cannot be watched: {error.strerror}")
 
 
 def _has_entry(folder: Path) -> bool:

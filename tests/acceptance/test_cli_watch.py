@@ -298,5 +298,13 @@ def test_a_watched_folder_that_goes_away_ends_nothing(fresh_data: Path, tmp_path
         folder.rmdir()
         ours.until("scripts is gone; nothing is watched")
         assert body(ours, "a") == b"a"
+        folder.mkdir()
+        ours.until("scripts is there again and watched")
+        (folder / "a.lua").write_text("return 'back'")
+        ours.until("a version 2 is live")
+        folder.rename(tmp_path / "away")
+        ours.until("scripts is gone; nothing is watched")
+        (tmp_path / "away").rename(folder)
+        ours.until("a is unchanged")
     finally:
         assert ours.stop(signal.SIGINT) == 0

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from picloud.cli.watch import Changes, Plan, decide, scripts_in
+from picloud.cli.changes import Changes
+from picloud.cli.watch import Plan, decide, scripts_in
 from tests.cli.folders import as_nobody, folders_without_end, shown_to_all
 
 A, B, DIR = Path("w/a.lua"), Path("w/b.lua"), Path("w/a")
@@ -178,6 +179,13 @@ def test_a_link_that_leads_in_a_circle_is_a_script_like_any_other_until_it_is_re
 def test_the_end_of_the_folder_is_told(root: Path, changes: Changes) -> None:
     root.rename(root.parent / "away")
     assert changes.wait() is None
+
+
+def test_the_end_of_a_folder_above_is_told(tmp_path: Path) -> None:
+    (tmp_path / "home" / "watched").mkdir(parents=True)
+    with Changes(tmp_path / "home" / "watched") as changes:
+        (tmp_path / "home").rename(tmp_path / "moved")
+        assert changes.wait() is None
 
 
 def test_another_folder_in_the_same_place_is_watched_instead(root: Path, changes: Changes) -> None:
