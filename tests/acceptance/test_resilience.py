@@ -4,13 +4,16 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 
+import psycopg2
 import pytest
 
 from picloud.auth import new_secret
+from picloud.errors import DatabaseUnavailable
+from tests.fixtures_postgres import execute
 from tests.running import Answer, Running, eventually, running
 
 HELLO = 'return function() local n = 0 for i = 1, 100 do n = n + i end return "hello" .. n end'
@@ -122,7 +125,21 @@ def database_away(ours: Running) -> Iterator[None]:
         eventually(lambda: ours.call("GET", "/readyz").status, lambda status: status == 200, within_s=30)
 
 
+def listening(ours: Running) -> set[object]:
+    """Pids of the backends by which workers hear of changes; none while the database cannot be asked."""
+    with contextlib.suppress(DatabaseUnavailable, psycopg2.Error):
+        rows = execute(ours.database_url, "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+        return {row[0] for row in rows}
+    return set()
+
+
+def await_listeners(ours: Running, dead: Collection[object] = ()) -> None:
+    """Until every worker hears of changes (again): when it begins to, it forgets what it had kept."""
+    eventually(lambda: listening(ours), lambda pids: len(pids) == 2 and not pids & {*dead}, within_s=30)
+
+
 def test_while_the_database_is_away_known_tokens_work_and_others_are_not_called_wrong(sturdy: Running) -> None:
+    await_listeners(sturdy)
     with ThreadPoolExecutor(12) as threads:  # so many at once reach every worker, which then know token and routes
         asked = threads.map(lambda _: sturdy.api("POST", "scripts/hello/invoke", b"").status, range(120))
         shown = threads.map(lambda _: sturdy.call("GET", "/").status, range(120))
@@ -145,6 +162,7 @@ def test_while_the_database_is_away_known_tokens_work_and_others_are_not_called_
 
 
 def test_while_the_database_is_away_cached_scripts_answer_and_all_recovers(sturdy: Running) -> None:
+    await_listeners(sturdy)
     for _ in range(5):  # cached by every worker
         for path in ("/fn/hello", "/hi/you"):
             assert {answer.status for answer in sturdy.at_once(12, "GET", path)} == {200}
@@ -167,9 +185,10 @@ def test_while_the_database_is_away_cached_scripts_answer_and_all_recovers(sturd
 
 def test_a_killed_idle_connection_of_the_database_is_not_noticed(sturdy: Running) -> None:
     for _ in range(5):
-        for pid, command in sturdy.processes().items():
-            if "postgres: picloud picloud" in command:
-                kill_if_there(pid)
+        backends = pids(sturdy, lambda command: "postgres: picloud picloud" in command)
+        for pid in backends:
+            kill_if_there(pid)
+        await_listeners(sturdy, backends)  # the server has begun anew, as it does when a backend is killed
         eventually(lambda: sturdy.call("GET", "/readyz").status, lambda status: status == 200)
         assert sturdy.api("GET", "scripts").status == 200
 
