@@ -25,6 +25,8 @@ from picloud.manager.uses import TokenUses
 from picloud.model import Policy
 from picloud.orchestrator.access import Door
 from picloud.orchestrator.admission import Admission
+from picloud.orchestrator.attempt import Attempts
+from picloud.orchestrator.bindings import BINDINGS
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.feed import Feed
 from picloud.orchestrator.ingress import Ingress
@@ -42,8 +44,10 @@ from picloud.storage.pool import Pool
 from picloud.storage.routes import RouteTable
 from picloud.storage.scripts import ScriptTable
 from picloud.storage.tokens import TokenTable
+from picloud.storage.unit_of_work import UnitsOfWork
 
 _API_CONNECTIONS = 4  # of each worker, beside those that `picloud.storage` tells of
+_INVOCATION_CONNECTIONS = 4
 _CONNECTION_WAIT_MS = 2_000
 _READY_WITHIN_S = 3.0
 _ABORT_WITHIN_S = 0.5  # for runs that are ended to reach their callers' threads
@@ -91,7 +95,9 @@ class Platform:
         )
         self._executor = SandboxClient(settings.executor_socket, queue_ms=settings.queue_ms)
         self._protections_file = settings.run_dir / "protections.json"
-        self._dispatcher = Dispatcher(self._admission, self._executor, self._recorder, problems.status_of)
+        self._units = UnitsOfWork(settings.database_url, size=_INVOCATION_CONNECTIONS, wait_ms=_CONNECTION_WAIT_MS)
+        attempts = Attempts(self._units, BINDINGS)
+        self._dispatcher = Dispatcher(self._admission, self._executor, attempts, self._recorder, problems.status_of)
         self.wsgi: Callable[..., Any] = create_app(self._collaborators(tables, settings))
 
     def start(self) -> None:
@@ -115,6 +121,7 @@ class Platform:
         self._admission.close()
         self._pool.close()
         self._record_pool.close()
+        self._units.close()
 
     def _forget(self, announced: str) -> None:
         """Something changed, here or on another node."""

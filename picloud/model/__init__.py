@@ -3,6 +3,7 @@
 Owns: the words of the platform as types. Knows nothing of how they are stored, sent or run; imports nothing of ours.
 
     scripts   scripts, versions and routes, and what an upload is
+    state     what scripts keep between runs
     settings  what holds for a script, and what the operator allows
     runs      one run: request, response, outcome
     records   what is kept of it: invocations and log lines
@@ -53,16 +54,30 @@ from picloud.model.settings import (
     StoredSettings,
     is_variable_name,
 )
+from picloud.model.state import (
+    KEY_BYTES_MAX,
+    KEY_OVERHEAD_BYTES,
+    SPACE_BYTES_MAX,
+    VALUE_BYTES_MAX,
+    Entry,
+    Value,
+    ValueKind,
+)
 
 __all__ = [
     "ANYWAY",
     "DEFAULT_POLICY",
+    "KEY_BYTES_MAX",
+    "KEY_OVERHEAD_BYTES",
     "LIMITS_MOST",
     "SCRIPT_NAME",
+    "SPACE_BYTES_MAX",
+    "VALUE_BYTES_MAX",
     "VARIABLE_NAME",
     "Access",
     "Condition",
     "Cors",
+    "Entry",
     "HeaderList",
     "Invocation",
     "InvocationFilter",
@@ -88,6 +103,8 @@ __all__ = [
     "Trigger",
     "Upload",
     "Uploaded",
+    "Value",
+    "ValueKind",
     "Version",
     "is_script_name",
     "is_variable_name",

@@ -1,0 +1,58 @@
+"""What scripts keep between invocations: keys, values, versions."""
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+
+KEY_BYTES_MAX = 512  # of UTF-8
+VALUE_BYTES_MAX = 256 * 1024  # as JSON, or raw
+SPACE_BYTES_MAX = 64 * 1024 * 1024  # keys and values of one space
+KEY_OVERHEAD_BYTES = 64  # what each key counts beside its own bytes: it is a row of a table
+
+
+class ValueKind(enum.StrEnum):
+    """How a value is kept."""
+
+    JSON = "json"
+    BYTES = "bytes"  # what is no UTF-8 text
+    NUMBER = "number"  # a whole one of 64 bits: what can be increased
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value; the field of its kind holds it."""
+
+    kind: ValueKind
+    text: str = ""  # a JSON document
+    raw: bytes = b""
+    number: int = 0
+
+    @classmethod
+    def of_json(cls, text: str) -> "Value":
+        """A JSON document; that it is one was seen to by its caller."""
+        return cls(ValueKind.JSON, text=text)
+
+    @classmethod
+    def of_bytes(cls, raw: bytes) -> "Value":
+        """Any bytes."""
+        return cls(ValueKind.BYTES, raw=raw)
+
+    @classmethod
+    def of_number(cls, number: int) -> "Value":
+        """A whole number of 64 bits."""
+        return cls(ValueKind.NUMBER, number=number)
+
+    @property
+    def size(self) -> int:
+        """In bytes, as limits count it."""
+        return {ValueKind.JSON: len(self.text.encode()), ValueKind.BYTES: len(self.raw), ValueKind.NUMBER: 8}[self.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key that is there."""
+
+    key: str
+    value: Value
+    version: int  # of all that ever was a key's: never given twice
+    expires_at: datetime | None = None  # None: never

@@ -1,0 +1,128 @@
+"""One attempt at an invocation: its host calls, and the transaction that they share.
+
+Owns: which binding does which call, when the transaction begins, and that it ends. Knows nothing of what a binding
+does. The transaction begins with the first call that needs one, and is rolled back unless `settle` has committed it:
+`dispatch` tells which of the two comes of a run.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol
+
+from picloud.errors import CallerError, TransactionConflict
+from picloud.executor.client import HostCallRefused
+from picloud.model import Entry, Invocation, Program, Request, Value
+
+
+class KeyValues(Protocol):
+    """What a transaction does to keys; SpaceFull, and what a transaction raises."""
+
+    def get(self, space: str, keys: Sequence[str]) -> dict[str, Entry]:
+        """Those that are there, in one snapshot."""
+
+    def page(self, space: str, prefix: str, after: str, limit: int) -> list[Entry]:
+        """Those with a prefix, in order."""
+
+    def put(self, space: str, key: str, value: Value, ttl_ms: int | None, version: int | None) -> int | None:
+        """Store → the new version; None: another is there than the one to be replaced (0: none)."""
+
+    def increase(self, space: str, key: str, by: int, ttl_ms: int | None) -> Entry | None:
+        """Add → the new value; None: there is no number, or none that this could be added to."""
+
+    def delete(self, space: str, key: str, version: int | None) -> bool:
+        """Remove → whether it was there."""
+
+
+class Work(Protocol):
+    """A transaction that has begun. DeadlinePassed, TransactionConflict, DatabaseUnavailable."""
+
+    deadline: float  # monotonic, s
+
+    @property
+    def kv(self) -> KeyValues:
+        """Keys and values."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is something to commit."""
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """What is done in the block is undone if it raises."""
+
+    def commit(self, invocation: Invocation) -> None:
+        """Commit everything, with the invocation's own row; OutcomeUnknown."""
+
+    def close(self) -> None:
+        """Roll back what is not committed."""
+
+
+class WorkSource(Protocol):
+    """Where transactions come from."""
+
+    def begin(self, deadline: float) -> Work:
+        """Overloaded: all are in use; DatabaseUnavailable."""
+
+
+Binding = Callable[["Attempt", Sequence[bytes]], Sequence[bytes]]
+"""Does one host call: strings in → strings out. A CallerError is the script's to catch, all else ends its run."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One run of a program, until it is settled. Used by one thread; as a context it rolls back what is not."""
+
+    program: Program
+    request: Request
+    bindings: Mapping[str, Binding]
+    source: WorkSource
+    deadline: float = 0.0  # monotonic, s: of the call that is being done
+    http_calls: int = 0
+    keys_read: dict[tuple[str, str], Entry | None] = field(default_factory=dict)  # (space, key) → what was there
+    _work: Work | None = None
+
+    def __enter__(self) -> "Attempt":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._work:
+            self._work.close()
+
+    def call(self, name: str, arguments: Sequence[bytes], deadline: float) -> Sequence[bytes]:
+        """Do a host call, see `HostCalls`; what it raises beside HostCallRefused ends the run."""
+        binding = self.bindings.get(name)
+        if binding is None:
+            raise HostCallRefused(f"{name} is not available here")
+        self.deadline = deadline
+        try:
+            return binding(self, arguments)
+        except TransactionConflict:
+            raise
+        except CallerError as error:
+            raise HostCallRefused(f"{name}: {error}") from None
+
+    def work(self) -> Work:
+        """The transaction, begun if it has not; Overloaded, DatabaseUnavailable."""
+        if self._work is None:
+            self._work = self.source.begin(self.deadline)
+        self._work.deadline = self.deadline
+        return self._work
+
+    def settle(self, invocation: Invocation) -> None:
+        """Make what was done last, with the invocation's row. TransactionConflict, DatabaseUnavailable: nothing does;
+        OutcomeUnknown."""
+        if self._work and self._work.writes:
+            self._work.commit(invocation)
+
+
+class Attempts:
+    """Makes them."""
+
+    def __init__(self, source: WorkSource, bindings: Mapping[str, Binding]) -> None:
+        self._source = source
+        self._bindings = bindings
+
+    def begin(self, program: Program, request: Request) -> Attempt:
+        """An attempt that has done nothing yet."""
+        return Attempt(program, request, self._bindings, self._source)
