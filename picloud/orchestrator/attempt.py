@@ -13,7 +13,7 @@ from typing import Protocol
 
 from picloud.errors import CallerError, TransactionConflict
 from picloud.executor.client import HostCallRefused
-from picloud.model import Entry, Invocation, Program, Request, Value
+from picloud.model import Entry, Invocation, Program, Record, Request, Value
 
 
 class KeyValues(Protocol):
@@ -70,24 +70,37 @@ Binding = Callable[["Attempt", Sequence[bytes]], Sequence[bytes]]
 
 
 @dataclass(slots=True)
+class Shared:
+    """What an attempt and those that it invokes have in common: one transaction, and what was seen in it."""
+
+    source: WorkSource
+    work: Work | None = None
+    http_calls: int = 0
+    keys_read: dict[tuple[str, str], Entry | None] = field(default_factory=dict)  # (space, key) → what was there
+    invoked: list[Record] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Attempt:
     """One run of a program, until it is settled. Used by one thread; as a context it rolls back what is not."""
 
     program: Program
     request: Request
     bindings: Mapping[str, Binding]
-    source: WorkSource
+    shared: Shared
+    depth: int = 0  # how many invoked each other to get here
     deadline: float = 0.0  # monotonic, s: of the call that is being done
-    http_calls: int = 0
-    keys_read: dict[tuple[str, str], Entry | None] = field(default_factory=dict)  # (space, key) → what was there
-    _work: Work | None = None
 
     def __enter__(self) -> "Attempt":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._work:
-            self._work.close()
+        if self.shared.work:
+            self.shared.work.close()
+
+    def invoking(self, program: Program, request: Request) -> "Attempt":
+        """One of another program in the same transaction; who invokes ends it."""
+        return Attempt(program, request, self.bindings, self.shared, self.depth + 1)
 
     def call(self, name: str, arguments: Sequence[bytes], deadline: float) -> Sequence[bytes]:
         """Do a host call, see `HostCalls`; what it raises beside HostCallRefused ends the run."""
@@ -104,16 +117,16 @@ class Attempt:
 
     def work(self) -> Work:
         """The transaction, begun if it has not; Overloaded, DatabaseUnavailable."""
-        if self._work is None:
-            self._work = self.source.begin(self.deadline)
-        self._work.deadline = self.deadline
-        return self._work
+        if self.shared.work is None:
+            self.shared.work = self.shared.source.begin(self.deadline)
+        self.shared.work.deadline = self.deadline
+        return self.shared.work
 
     def settle(self, invocation: Invocation) -> None:
         """Make what was done last, with the invocation's row. TransactionConflict, DatabaseUnavailable: nothing does;
         OutcomeUnknown."""
-        if self._work and self._work.writes:
-            self._work.commit(invocation)
+        if self.shared.work and self.shared.work.writes:
+            self.shared.work.commit(invocation)
 
 
 class Attempts:
@@ -125,4 +138,4 @@ class Attempts:
 
     def begin(self, program: Program, request: Request) -> Attempt:
         """An attempt that has done nothing yet."""
-        return Attempt(program, request, self._bindings, self._source)
+        return Attempt(program, request, self._bindings, Shared(self._source))

@@ -158,7 +158,7 @@ class Dispatcher:
                         attempt.settle(self._invocation(program, request, run, started_at))
                     return run
                 except TransactionConflict as clash:
-                    if attempt.http_calls:
+                    if attempt.shared.http_calls:
                         return Run(Outcome.CONFLICT, detail=f"{clash}; it has called out, so it was not run again")
             time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
         raise AssertionError

@@ -36,9 +36,9 @@ _CHANGED = "another invocation changed '{key}' meanwhile"
 def get(attempt: Attempt, arguments: Sequence[bytes]) -> Sequence[bytes]:
     """kv.get"""
     space, key = _place(attempt, *fields(arguments, 2))
-    if (space, key) not in attempt.keys_read:
-        attempt.keys_read[space, key] = attempt.work().kv.get(space, [key]).get(key)
-    entry = attempt.keys_read[space, key]
+    if (space, key) not in attempt.shared.keys_read:
+        attempt.shared.keys_read[space, key] = attempt.work().kv.get(space, [key]).get(key)
+    entry = attempt.shared.keys_read[space, key]
     return _packed([entry] if entry else [])
 
 
@@ -49,10 +49,10 @@ def get_many(attempt: Attempt, arguments: Sequence[bytes]) -> Sequence[bytes]:
     space, keys = _space(attempt, arguments[0]), [_key(key) for key in arguments[1:]]
     found = attempt.work().kv.get(space, keys)
     for key in keys:
-        before, now = attempt.keys_read.get((space, key), found.get(key)), found.get(key)
+        before, now = attempt.shared.keys_read.get((space, key), found.get(key)), found.get(key)
         if (before and before.version) != (now and now.version):
             raise TransactionConflict(_CHANGED.format(key=key))
-        attempt.keys_read[space, key] = now
+        attempt.shared.keys_read[space, key] = now
     return _packed(found[key] for key in dict.fromkeys(keys) if key in found)
 
 
@@ -79,7 +79,7 @@ def put(attempt: Attempt, arguments: Sequence[bytes]) -> Sequence[bytes]:
     version = attempt.work().kv.put(space, key, value, ttl_ms, _guard(attempt, space, key, wanted))
     if version is None:
         return _not_replaced(key, wanted)
-    attempt.keys_read[space, key] = Entry(key, value, version)
+    attempt.shared.keys_read[space, key] = Entry(key, value, version)
     return [b"%d" % version]
 
 
@@ -90,7 +90,7 @@ def increase(attempt: Attempt, arguments: Sequence[bytes]) -> Sequence[bytes]:
     entry = attempt.work().kv.increase(space, key, integer(by, "by"), optional_integer(ttl, "ttl", 1, _TTL_MS_MAX))
     if entry is None:
         raise InvalidRequest(f"'{key}' holds no whole number, or one that this would take out of 64 bits")
-    attempt.keys_read[space, key] = entry
+    attempt.shared.keys_read[space, key] = entry
     return [b"%d" % entry.value.number]
 
 
@@ -105,7 +105,7 @@ def delete(attempt: Attempt, arguments: Sequence[bytes]) -> Sequence[bytes]:
     gone = attempt.work().kv.delete(space, key, guard)
     if not gone and guard is not None:
         return _not_replaced(key, wanted) or [b"0"]
-    attempt.keys_read[space, key] = None
+    attempt.shared.keys_read[space, key] = None
     return [b"%d" % gone]
 
 
@@ -121,9 +121,9 @@ TABLE: Mapping[str, Binding] = {
 
 def _guard(attempt: Attempt, space: str, key: str, wanted: int | None) -> int | None:
     """The version to replace: what the script says, else what it has read, else whichever is there (None)."""
-    if wanted is not None or (space, key) not in attempt.keys_read:
+    if wanted is not None or (space, key) not in attempt.shared.keys_read:
         return wanted
-    entry = attempt.keys_read[space, key]
+    entry = attempt.shared.keys_read[space, key]
     return entry.version if entry else 0
 
 
