@@ -27,9 +27,11 @@ from picloud.orchestrator.access import Door
 from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.attempt import Attempts
 from picloud.orchestrator.bindings import BINDINGS
+from picloud.orchestrator.bindings.invoke import Invoking
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.feed import Feed
 from picloud.orchestrator.ingress import Ingress
+from picloud.orchestrator.journal import Journal
 from picloud.orchestrator.record import Recorder
 from picloud.orchestrator.request import Proxies
 from picloud.orchestrator.retention import Retention
@@ -96,8 +98,10 @@ class Platform:
         self._executor = SandboxClient(settings.executor_socket, queue_ms=settings.queue_ms)
         self._protections_file = settings.run_dir / "protections.json"
         self._units = UnitsOfWork(settings.database_url, size=_INVOCATION_CONNECTIONS, wait_ms=_CONNECTION_WAIT_MS)
-        attempts = Attempts(self._units, BINDINGS)
-        self._dispatcher = Dispatcher(self._admission, self._executor, attempts, self._recorder, problems.status_of)
+        journal = Journal(self._recorder, problems.status_of)
+        invoking = Invoking(self._router, self._admission, self._executor, journal)
+        attempts = Attempts(self._units, {**BINDINGS, **invoking.table()})
+        self._dispatcher = Dispatcher(self._admission, self._executor, attempts, journal)
         self.wsgi: Callable[..., Any] = create_app(self._collaborators(tables, settings))
 
     def start(self) -> None:

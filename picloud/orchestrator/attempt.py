@@ -5,8 +5,8 @@ does. The transaction begins with the first call that needs one, and is rolled b
 `dispatch` tells which of the two comes of a run.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol
@@ -35,6 +35,15 @@ class KeyValues(Protocol):
         """Remove → whether it was there."""
 
 
+class Savepoint(Protocol):
+    """A state to come back to."""
+
+    restored: bool
+
+    def restore(self) -> None:
+        """Undo what was done since."""
+
+
 class Work(Protocol):
     """A transaction that has begun. DeadlinePassed, TransactionConflict, DatabaseUnavailable."""
 
@@ -48,8 +57,8 @@ class Work(Protocol):
     def writes(self) -> bool:
         """Whether there is something to commit."""
 
-    def savepoint(self) -> AbstractContextManager[None]:
-        """What is done in the block is undone if it raises."""
+    def savepoint(self) -> AbstractContextManager[Savepoint]:
+        """What is done in the block can be undone, and is if it raises."""
 
     def commit(self, invocation: Invocation) -> None:
         """Commit everything, with the invocation's own row; OutcomeUnknown."""
@@ -121,6 +130,24 @@ class Attempt:
             self.shared.work = self.shared.source.begin(self.deadline)
         self.shared.work.deadline = self.deadline
         return self.shared.work
+
+    @contextmanager
+    def savepoint(self) -> Iterator[Savepoint]:
+        """What is done in the block can be undone, and is if it raises; what was read in it is then forgotten, too."""
+        keys_read = dict(self.shared.keys_read)
+        with self.work().savepoint() as savepoint:
+            try:
+                yield savepoint
+            except BaseException:
+                self.shared.keys_read = keys_read
+                raise
+        if savepoint.restored:
+            self.shared.keys_read = keys_read
+
+    @contextmanager
+    def parked(self) -> Iterator[None]:
+        """Wait for somebody else: this sandbox computes nothing meanwhile."""
+        yield
 
     def settle(self, invocation: Invocation) -> None:
         """Make what was done last, with the invocation's row. TransactionConflict, DatabaseUnavailable: nothing does;

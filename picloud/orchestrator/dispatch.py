@@ -33,9 +33,10 @@ from picloud.errors import (
     TransactionConflict,
 )
 from picloud.executor.client import HostCalls
-from picloud.model import Invocation, Level, LogLine, Outcome, Program, Record, Request, Run
+from picloud.model import LogLine, Outcome, Program, Request, Run
 from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.attempt import Attempts
+from picloud.orchestrator.journal import Journal
 
 _PAUSE_S = (0.001, 0.1)  # before it runs again: half of the first to half of the last at least, and at random
 
@@ -54,16 +55,6 @@ class ExecutorClient(Protocol):
 
     def run(self, program: Program, request: Request, on_log: Callable[[LogLine], None], host_calls: HostCalls) -> Run:
         """Run once, to one of the outcomes; raises what `host_calls` does, and nothing for what a script does."""
-
-
-class RecordSink(Protocol):
-    """What keeps the records."""
-
-    def add(self, record: Record) -> None:
-        """Take one; never waits."""
-
-    def wait_until_written(self, seconds: float) -> None:
-        """Until those taken before can be read, or the time is up."""
 
 
 class RequestSource(Protocol):
@@ -91,14 +82,12 @@ class Dispatcher:
         admission: Admission,
         executor: ExecutorClient,
         attempts: Attempts,
-        records: RecordSink,
-        status_of: Callable[[Outcome], int],  # the table of problems knows
+        journal: Journal,
     ) -> None:
         self._admission = admission
         self._executor = executor
         self._attempts = attempts
-        self._records = records
-        self._status_of = status_of
+        self._journal = journal
         self._changed = threading.Condition()  # of what follows
         self._under_way = 0
 
@@ -109,7 +98,7 @@ class Dispatcher:
 
     def wait_until_recorded(self, seconds: float) -> None:
         """Until the records of what has finished can be read, or the time is up."""
-        self._records.wait_until_written(seconds)
+        self._journal.wait_until_written(seconds)
 
     def dispatch(self, program: Program, invocation_id: str, source: RequestSource) -> Finished:
         """Run a program once. BodyTooLarge, InvalidRequest, Overloaded: it did not run."""
@@ -121,10 +110,8 @@ class Dispatcher:
         lines: list[LogLine] = []
         request = source.read(invocation_id, program.settings.limits.request_bytes)
         run = self._admitted(program, request, started_at, lines)
-        if run.outcome is not Outcome.OK:
-            lines.append(_failure_line(run))
         total_ms = (time.monotonic() - started) * 1000
-        self._records.add(Record(self._invocation(program, request, run, started_at), tuple(lines)))
+        self._journal.keep(self._journal.record(program, request, run, started_at, lines))
         return Finished(invocation_id, run, total_ms, program.settings.expose_errors)
 
     @contextmanager
@@ -155,29 +142,15 @@ class Dispatcher:
                 try:
                     run = self._executor.run(attempt.program, request, lines.append, attempt)
                     if run.outcome is Outcome.OK and run.committed:
-                        attempt.settle(self._invocation(program, request, run, started_at))
+                        attempt.settle(self._journal.invocation(program, request, run, started_at))
+                    for invoked in attempt.shared.invoked:
+                        self._journal.keep(invoked)
                     return run
                 except TransactionConflict as clash:
                     if attempt.shared.http_calls:
                         return Run(Outcome.CONFLICT, detail=f"{clash}; it has called out, so it was not run again")
             time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
         raise AssertionError
-
-    def _invocation(self, program: Program, request: Request, run: Run, started_at: datetime) -> Invocation:
-        return Invocation(
-            id=request.id,
-            script=program.script,
-            version=program.version,
-            trigger=request.trigger,
-            outcome=run.outcome,
-            status=run.response.status if run.response else self._status_of(run.outcome),
-            started_at=started_at,
-            queue_ms=run.queue_ms,
-            run_ms=run.run_ms,
-            cpu_ms=run.cpu_ms,
-            memory_bytes=run.memory_bytes,
-            error=run.detail,
-        )
 
 
 def _ended(error: PicloudError) -> Run:
@@ -201,9 +174,3 @@ def _pauses() -> Iterator[float]:
     while True:
         yield pause_s * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
         pause_s = min(2 * pause_s, longest_s)
-
-
-def _failure_line(run: Run) -> LogLine:
-    """Why a run gave no answer, in the script's own log. What its caller did wrong is no error of the script."""
-    level = Level.WARN if run.outcome is Outcome.INVALID_REQUEST else Level.ERROR
-    return LogLine(datetime.now(UTC), level, f"{run.outcome}: {run.detail}\n{run.traceback}".rstrip(), "")

@@ -104,15 +104,16 @@ class UnitOfWork:
         return self.read(statement, parameters)
 
     @contextmanager
-    def savepoint(self) -> Iterator[None]:
-        """What is done in the block is undone if it raises."""
-        self.read("SAVEPOINT before", {})
+    def savepoint(self) -> Iterator["Savepoint"]:
+        """What is done in the block can be undone, and is if it raises."""
+        savepoint = Savepoint(self)
         try:
-            yield
+            yield savepoint
         except BaseException:
-            self.read("ROLLBACK TO SAVEPOINT before; RELEASE SAVEPOINT before", {})
+            savepoint.restore()
             raise
-        self.read("RELEASE SAVEPOINT before", {})
+        finally:
+            self.read("RELEASE SAVEPOINT before", {})
 
     def commit(self, invocation: Invocation) -> None:
         """Commit everything with the invocation's own row; then only `close` is left to call.
@@ -136,3 +137,19 @@ class UnitOfWork:
         if self._connection is not None:
             self._units.end(self._connection)
             self._connection = None
+
+
+class Savepoint:
+    """A state of a transaction to come back to; the inner one of two ends first."""
+
+    def __init__(self, work: UnitOfWork) -> None:
+        self._work = work
+        self._pending = work.kv.pending()
+        self.restored = False
+        work.read("SAVEPOINT before", {})
+
+    def restore(self) -> None:
+        """Undo what was done since, also after a statement that failed."""
+        self._work.read("ROLLBACK TO SAVEPOINT before", {})
+        self._work.kv.restore(self._pending)
+        self.restored = True

@@ -39,3 +39,8 @@ def integer(field: bytes, what: str, least: int = -(1 << 63), most: int = (1 << 
 def optional_integer(field: bytes, what: str, least: int, most: int) -> int | None:
     """The same; None if it is empty."""
     return integer(field, what, least, most) if field else None
+
+
+def latin(field: bytes) -> str:
+    """Bytes as HTTP carries them."""
+    return field.decode("latin-1")
