@@ -67,6 +67,7 @@ class Settings:
     env: Mapping[str, str] = field(default_factory=dict)
     cors: Cors | None = None  # None: the script answers for itself
     expose_errors: bool = True  # whether a caller sees the script's error message
+    kv: tuple[str, ...] = ()  # names of the shared spaces that it may use
 
 
 StoredSettings = Mapping[str, Any]

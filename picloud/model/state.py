@@ -1,13 +1,32 @@
 """What scripts keep between invocations: keys, values, versions."""
 
 import enum
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
 KEY_BYTES_MAX = 512  # of UTF-8
 VALUE_BYTES_MAX = 256 * 1024  # as JSON, or raw
 SPACE_BYTES_MAX = 64 * 1024 * 1024  # keys and values of one space
+GET_BYTES_MAX = 4 * 1024 * 1024  # of what is read at once
 KEY_OVERHEAD_BYTES = 64  # what each key counts beside its own bytes: it is a row of a table
+
+SPACE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")  # of one that scripts share
+
+
+def is_space_name(text: str) -> bool:
+    """Whether a shared space may have this name."""
+    return SPACE_NAME.fullmatch(text) is not None
+
+
+def own_space(script_id: int) -> str:
+    """The space of a script: nobody else's, not even of a later script with its name."""
+    return f"script {script_id}"
+
+
+def shared_space(name: str) -> str:
+    """A space that scripts share by a setting."""
+    return f"shared {name}"
 
 
 class ValueKind(enum.StrEnum):
@@ -44,7 +63,7 @@ class Value:
 
     @property
     def size(self) -> int:
-        """In bytes, as limits count it."""
+        """In bytes, as a space counts it."""
         return {ValueKind.JSON: len(self.text.encode()), ValueKind.BYTES: len(self.raw), ValueKind.NUMBER: 8}[self.kind]
 
 
@@ -56,3 +75,14 @@ class Entry:
     value: Value
     version: int  # of all that ever was a key's: never given twice
     expires_at: datetime | None = None  # None: never
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What must be there for a write to happen."""
+
+    version: int | None = None  # 0: nothing; None: whatever there is
+    expired_too: bool = False  # whether that version may have expired meanwhile: it was there when it was read
+
+
+WHATEVER = Guard()

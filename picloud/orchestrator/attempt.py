@@ -8,12 +8,14 @@ does. The transaction begins with the first call that needs one, and is rolled b
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import TracebackType
 from typing import Protocol
 
 from picloud.errors import CallerError, TransactionConflict
 from picloud.executor.client import HostCallRefused
-from picloud.model import Entry, Invocation, Program, Record, Request, Value
+from picloud.model import Entry, Guard, Invocation, Program, Record, Request, Value
+from picloud.orchestrator.reads import Reads
 
 
 class KeyValues(Protocol):
@@ -25,14 +27,17 @@ class KeyValues(Protocol):
     def page(self, space: str, prefix: str, after: str, limit: int) -> list[Entry]:
         """Those with a prefix, in order."""
 
-    def put(self, space: str, key: str, value: Value, ttl_ms: int | None, version: int | None) -> int | None:
-        """Store → the new version; None: another is there than the one to be replaced (0: none)."""
+    def expired(self, space: str, key: str, version: int) -> bool:
+        """Whether this version is absent because its time is over."""
+
+    def put(self, space: str, key: str, value: Value, expiry: datetime | int | None, guard: Guard) -> Entry | None:
+        """Store → what is there now; None: it is not what the guard says that would be replaced."""
 
     def increase(self, space: str, key: str, by: int, ttl_ms: int | None) -> Entry | None:
         """Add → the new value; None: there is no number, or none that this could be added to."""
 
-    def delete(self, space: str, key: str, version: int | None) -> bool:
-        """Remove → whether it was there."""
+    def delete(self, space: str, key: str, guard: Guard) -> bool:
+        """Remove → whether it was there, as the guard says."""
 
 
 class Savepoint(Protocol):
@@ -85,7 +90,7 @@ class Shared:
     source: WorkSource
     work: Work | None = None
     http_calls: int = 0
-    keys_read: dict[tuple[str, str], Entry | None] = field(default_factory=dict)  # (space, key) → what was there
+    reads: Reads = field(default_factory=Reads)
     invoked: list[Record] = field(default_factory=list)
 
 
@@ -134,15 +139,15 @@ class Attempt:
     @contextmanager
     def savepoint(self) -> Iterator[Savepoint]:
         """What is done in the block can be undone, and is if it raises; what was read in it is then forgotten, too."""
-        keys_read = dict(self.shared.keys_read)
+        reads = self.shared.reads.copy()
         with self.work().savepoint() as savepoint:
             try:
                 yield savepoint
             except BaseException:
-                self.shared.keys_read = keys_read
+                self.shared.reads = reads
                 raise
         if savepoint.restored:
-            self.shared.keys_read = keys_read
+            self.shared.reads = reads
 
     @contextmanager
     def parked(self) -> Iterator[None]:
