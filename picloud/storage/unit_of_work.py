@@ -113,7 +113,14 @@ class UnitOfWork:
             savepoint.restore()
             raise
         finally:
-            self.read("RELEASE SAVEPOINT before", {})
+            self.control("RELEASE SAVEPOINT before")
+
+    def control(self, statement: str) -> None:
+        """Run what sets, ends or undoes a savepoint: also after a statement that failed, and after the deadline."""
+        if self._connection is None:
+            raise DeadlinePassed
+        with translated(), self._connection.cursor() as cursor:
+            cursor.execute(statement)
 
     def commit(self, invocation: Invocation) -> None:
         """Commit everything with the invocation's own row; then only `close` is left to call.
@@ -146,10 +153,10 @@ class Savepoint:
         self._work = work
         self._pending = work.kv.pending()
         self.restored = False
-        work.read("SAVEPOINT before", {})
+        work.control("SAVEPOINT before")
 
     def restore(self) -> None:
         """Undo what was done since, also after a statement that failed."""
-        self._work.read("ROLLBACK TO SAVEPOINT before", {})
+        self._work.control("ROLLBACK TO SAVEPOINT before")
         self._work.kv.restore(self._pending)
         self.restored = True
