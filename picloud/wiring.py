@@ -47,6 +47,7 @@ from picloud.storage.routes import RouteTable
 from picloud.storage.scripts import ScriptTable
 from picloud.storage.tokens import TokenTable
 from picloud.storage.unit_of_work import UnitsOfWork
+from picloud.storage.values import ValueTable
 
 _API_CONNECTIONS = 4  # of each worker, beside those that `picloud.storage` tells of
 _INVOCATION_CONNECTIONS = 4
@@ -64,6 +65,7 @@ class _Tables:
         self.tokens = TokenTable(pool)
         self.invocations = InvocationTable(pool)
         self.lines = LogTable(pool)
+        self.values = ValueTable(pool)
 
 
 class Platform:
@@ -85,7 +87,10 @@ class Platform:
         self._listener = Listener(
             settings.database_url, CHANNEL, on_message=self._forget, on_listening=self._forget_all
         )
-        retention = Retention(tables.invocations, keep_days=settings.retention_days, keep_rows=settings.retention_rows)
+        retention = Retention(
+            tables.invocations, keep_days=settings.retention_days, keep_rows=settings.retention_rows,
+            also=[tables.values],
+        )  # fmt: skip
         written = InvocationTable(self._record_pool)  # its own connection: no reader can hold it up
         self._recorder = Recorder(written, retention.wrote)
         followers_max = _followers_max(settings.threads)

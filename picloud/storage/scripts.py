@@ -21,7 +21,7 @@ from picloud.model import (
     Version,
 )
 from picloud.patterns import RouteWanted
-from picloud.storage import uploads
+from picloud.storage import uploads, values
 from picloud.storage.changes import Changed, announce
 from picloud.storage.connection import Cursor
 from picloud.storage.pool import Pool
@@ -86,9 +86,13 @@ class ScriptTable:
             return [self._script(row) for row in cursor.fetchall()]
 
     def delete(self, name: str, condition: Condition = ANYWAY) -> None:
-        """Drop a script with its versions, settings and routes; NotFound, PreconditionFailed. Its invocations stay."""
+        """Drop a script with its versions, settings, routes and values; NotFound, PreconditionFailed.
+
+        Its invocations stay.
+        """
         with self._pool.transaction() as cursor:
             script = _locked(cursor, name, condition)
+            values.drop(cursor, script.id)
             cursor.execute("DELETE FROM scripts WHERE id = %s", (script.id,))
             announce(cursor, Changed.SCRIPT, name)
             announce(cursor, Changed.ROUTES)
