@@ -82,7 +82,7 @@ class PreconditionFailed(CallerError):
     """The condition in the request does not hold."""
 
 
-class SpaceFull(CallerError):
+class SpaceFull(Conflict):
     """What is kept there has reached its limit."""
 
 

@@ -22,6 +22,7 @@ from picloud.manager.settings import ScriptSettings, SettingsRules
 from picloud.manager.tokens import KnownTokens, Tokens
 from picloud.manager.uploads import Uploads
 from picloud.manager.uses import TokenUses
+from picloud.manager.values import Values
 from picloud.model import Policy
 from picloud.orchestrator.access import Door
 from picloud.orchestrator.admission import Admission
@@ -158,6 +159,7 @@ class Platform:
             scripts=Scripts(tables.scripts, rules, self._generation.bump),
             uploads=Uploads(tables.scripts, self._executor, rules, self._generation.bump),
             versions=Versions(tables.scripts),
+            values=Values(tables.values),
             settings=ScriptSettings(tables.scripts, rules, self._generation.bump),
             routes=ManagedRoutes(tables.routes, self._generation.bump),
             resolver=self._router,

@@ -11,12 +11,13 @@ from picloud.api import faults, health, openapi, problem_pages
 from picloud.api.middleware import Authentication, BodiesInTurn, Methods, ScriptsFirst
 from picloud.auth import TokenFinder
 from picloud.manager.resources import routes as script_routes
-from picloud.manager.resources import scripts, settings, tokens, versions
+from picloud.manager.resources import scripts, settings, tokens, values, versions
 from picloud.manager.routes import Routes
 from picloud.manager.scripts import Scripts, Versions
 from picloud.manager.settings import ScriptSettings
 from picloud.manager.tokens import Tokens
 from picloud.manager.uploads import Uploads
+from picloud.manager.values import Values
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.feed import Feed
 from picloud.orchestrator.ingress import PREFIX, Ingress, ScriptResolver
@@ -36,6 +37,7 @@ class Collaborators:
     routes: Routes
     resolver: ScriptResolver
     settings: ScriptSettings
+    values: Values
     dispatcher: Dispatcher
     ingress: Ingress
     reading: Callable[[], AbstractContextManager[None]]  # see BodiesInTurn
@@ -62,6 +64,8 @@ def routes(our: Collaborators) -> openapi.Routes:
         (f"{script}/settings", settings.SettingsResource(our.settings)),
         (f"{script}/versions", versions.VersionsResource(our.versions)),
         (f"{script}/versions/{{number}}", versions.VersionResource(our.versions)),
+        (f"{script}/kv", values.ValuesResource(our.values)),
+        (f"{script}/kv/{{key:path}}", values.ValueResource(our.values)),
         (f"{script}/invoke", invoke.InvokeResource(our.resolver, our.dispatcher, our.proxies)),
         (f"{api}/routes", script_routes.RoutesResource(our.routes)),
         (f"{api}/routes/{{route}}", script_routes.RouteResource(our.routes)),

@@ -34,6 +34,12 @@ PATH_PARAMETERS: dict[str, Any] = {
     "number": Annotated[int, Meta(ge=1, le=999_999_999, description="the version's number")],
     "route": Annotated[int, Meta(ge=1, le=999_999_999, description="the route's id")],
     "identifier": Annotated[str, Meta(extra_json_schema={"format": "uuid"}, description="the invocation's id")],
+    "key": Annotated[
+        str,
+        Meta(
+            description="1 to 512 bytes of UTF-8, slashes too", extra_json_schema={"minLength": 1, "format": "kv-key"}
+        ),
+    ],
     "token": Annotated[int, Meta(ge=1, le=999_999_999, description="the token's number")],
     "name": Annotated[str, Meta(extra_json_schema={"enum": sorted(TABLE)}, description="the problem's name")],
 }
@@ -82,7 +88,8 @@ class DocumentResource:
 
 def operations(routes: Routes) -> Iterator[Operation]:
     """Everything that is declared, in the order of the table."""
-    for path, resource in routes:
+    for template, resource in routes:
+        path = template.replace(":path}", "}")  # Falcon's word for one that takes slashes
         for method in _METHODS:
             if told := declared(resource, method):
                 yield path, method, resource, told

@@ -26,6 +26,7 @@ _COMMANDS = {  # name → module: imported when it is named, so that Tab and `--
     "init": "starter",
     "invocations": "records",
     "invoke": "scripts",
+    "kv": "values",
     "logs": "records",
     "ls": "scripts",
     "migrate": "up",

@@ -2,6 +2,7 @@
 
 import enum
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -84,6 +85,24 @@ class Value:
         """A whole number of 64 bits."""
         return cls(ValueKind.NUMBER, number=number)
 
+    @classmethod
+    def of_string(cls, content: bytes) -> "Value":
+        """What a script's string is: text if it is UTF-8, else bytes."""
+        try:
+            return cls.of_text(content.decode())
+        except UnicodeDecodeError:
+            return cls.of_bytes(content)
+
+    @property
+    def document(self) -> str:
+        """As JSON; of bytes there is none."""
+        return str(self.number) if self.kind is ValueKind.NUMBER else self.text
+
+    @property
+    def taken(self) -> int:
+        """In bytes, as the limit of one value counts it: text without JSON's quotes and escapes."""
+        return len(msgspec.json.decode(self.text).encode()) if self.text.lstrip().startswith('"') else self.size
+
     @property
     def size(self) -> int:
         """In bytes, as a space counts it."""
@@ -109,6 +128,9 @@ class Guard:
 
 
 WHATEVER = Guard()
+
+Check = Callable[[int | None], None]
+"""Looks at the version that is there, None if there is none, and raises what is to be told if that is not right."""
 
 
 def _is_deeper(value: Any, than: int) -> bool:

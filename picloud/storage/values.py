@@ -3,19 +3,16 @@
 What an invocation writes is `kv`; here it is written by hand, in a transaction of its own, and counted the same way.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from picloud.errors import NotFound, TransactionConflict
-from picloud.model import Entry, Guard, Value, own_space, shared_space
+from picloud.model import Check, Entry, Guard, Value, own_space, shared_space
 from picloud.storage.connection import Cursor
 from picloud.storage.kv import SHARD, KeyValues
 from picloud.storage.pool import Pool
 from picloud.storage.rows import found
-
-Check = Callable[[int | None], None]
-"""Looks at the version that is there, None if there is none, and raises what is to be told if that is not right."""
 
 _SCRIPT = "SELECT id, coalesce(settings->'kv' ? %(shared)s, false) FROM scripts WHERE name = %(script)s FOR KEY SHARE"
 
