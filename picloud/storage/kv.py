@@ -8,8 +8,9 @@ read says which version it replaces, and waits for who holds the row; `increase`
 number of one sequence, so a key that was deleted and made again has another.
 
 The quota (the record of a decision): a space's bytes are counted in rows of `kv_usage`, one for each connection that
-writes, and changed once, right before COMMIT: no hot row. Two invocations at once can so go over by what they
-write. What has expired counts until it is deleted, which a write that would not fit does first.
+writes, and changed once, right before COMMIT: no hot row. Every write looks whether it fits, and all of them are looked
+at once more before COMMIT; two that commit in the very same moment can go over by what they write. What has expired
+counts until it is deleted, which a write that would not fit does first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
-from picloud.errors import InvalidRequest, SpaceFull
+from picloud.errors import InvalidRequest, SpaceFull, TransactionConflict
 from picloud.model import (
     GET_BYTES_MAX,
     KEY_OVERHEAD_BYTES,
@@ -91,7 +92,7 @@ SHARD = f"pg_backend_pid() %% {_SHARDS}"
 """Which row of a space's usage this connection changes."""
 
 _COUNT = f"""INSERT INTO kv_usage AS it (space, shard, bytes) VALUES (%(space)s, {SHARD}, %(bytes)s)
-  ON CONFLICT (space, shard) DO UPDATE SET bytes = it.bytes + excluded.bytes"""
+  ON CONFLICT (space, shard) DO UPDATE SET bytes = it.bytes + excluded.bytes RETURNING {_USED}"""
 
 
 class Work(Protocol):
@@ -169,10 +170,15 @@ class KeyValues:
         return bool(rows and rows[0][1])
 
     def settle(self) -> None:
-        """Count what was written, right before COMMIT: in one order, so that nobody waits for each other."""
+        """Count what was written, right before COMMIT: in one order, so that nobody waits for each other.
+
+        TransactionConflict: others have meanwhile taken the room that there was.
+        """
         for space, grown in sorted(self._pending.items()):
             if grown:
-                self._work.write(_COUNT, {"space": space, "bytes": grown})
+                ((used,),) = self._work.write(_COUNT, {"space": space, "bytes": grown})
+                if grown > 0 and used + grown > SPACE_BYTES_MAX:
+                    raise TransactionConflict("another invocation filled the space meanwhile")
         self._pending.clear()
 
     def pending(self) -> dict[str, int]:

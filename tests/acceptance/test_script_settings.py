@@ -9,7 +9,7 @@ import pytest
 
 from tests.running import Answer, Running, eventually, running
 
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "access": "public",
     "limits": {
         "wall_ms": 10_000,
@@ -24,6 +24,7 @@ DEFAULTS = {
     "env": {},
     "cors": None,
     "expose_errors": True,
+    "kv": [],
 }
 
 
@@ -51,7 +52,7 @@ def test_a_patch_answers_with_what_holds_now(picloud: Running) -> None:
     }
     answer = picloud.api("PATCH", path, {"limits": {"wall_ms": 500}, "env": {"A": "1"}, "cors": cors})
     expected = DEFAULTS | {
-        "limits": {**DEFAULTS["limits"], "wall_ms": 500},  # type: ignore[dict-item]
+        "limits": {**DEFAULTS["limits"], "wall_ms": 500},
         "env": {"A": "1"},
         "cors": {
             "origins": ["https://example.org"],

@@ -297,6 +297,19 @@ def test_a_full_space_takes_what_makes_it_no_larger(database: str, units: UnitsO
     assert usage(database) == rows(database)
 
 
+def test_two_that_fit_one_by_one_do_not_fit_together(database: str, units: UnitsOfWork) -> None:
+    fill(database, leave=1000 + SIZE_OF_KEY)
+    with begun(units) as one, begun(units) as other:
+        for work, key in ((one, "zz"), (other, "zy")):
+            assert work.kv.put("s", key, Value.of_bytes(bytes(1000)), None)
+        commit(one)
+        with pytest.raises(TransactionConflict, match="filled the space"):
+            commit(other)
+    assert usage(database) == rows(database)
+    with committed(units) as kv, pytest.raises(SpaceFull):  # as it will be told when it runs again
+        kv.put("s", "zy", Value.of_bytes(bytes(1000)), None)
+
+
 def test_what_has_expired_makes_room(database: str, units: UnitsOfWork) -> None:
     fill(database, leave=0)
     expire(database, "00")
