@@ -25,8 +25,6 @@ _TTL_S_MAX = 10 * 366 * 24 * 60 * 60
 _Space = Annotated[str, Meta(pattern=f"^({SPACE_NAME.pattern})?$", description="a shared space; without it, its own")]
 _Cursor = Annotated[str, Meta(pattern="^[A-Za-z0-9_=-]{0,700}$", description=CURSOR)]
 _Ttl = Annotated[int, Meta(ge=1, le=_TTL_S_MAX, description="in how many seconds it is gone; without it, never")]
-_Expires = Annotated[str, Meta(description="when the value is gone; not there: never")]
-_HEADERS = {**conditions.VALUE_ETAG, "Picloud-Expires": _Expires}
 
 
 class SpaceQuery(Query):
@@ -97,11 +95,14 @@ class ValueResource:
     @endpoint(
         Scope.READ,
         query=SpaceQuery,
-        answers={200: Answer(Any, media=(MEDIA_BYTES,), headers=_HEADERS)},
+        answers={200: Answer(Any, media=(MEDIA_BYTES,), headers=conditions.VALUE_ETAG)},
         problems=("not-found",),
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, script: str, key: str, query: SpaceQuery) -> None:
-        """One value as it was stored: JSON, or bytes as `application/octet-stream`; `ETag` is its version."""
+        """One value as it was stored: JSON, or bytes as `application/octet-stream`; `ETag` is its version.
+
+        `Picloud-Expires` says when it is gone, if ever.
+        """
         _require_all_scripts(req.context.principal, query.space)
         entry = self._values.get(script, query.space, key)
         _set_headers(resp, entry)
@@ -113,7 +114,7 @@ class ValueResource:
         query=PutQuery,
         media={MEDIA_JSON: Any, MEDIA_BYTES: None},
         headers={**conditions.IF_VALUE_MATCH, **conditions.IF_NEW_VALUE},
-        answers={200: Answer(StoredShape, headers=_HEADERS)},
+        answers={200: Answer(StoredShape, headers=conditions.VALUE_ETAG)},
         problems=("not-found", "precondition-failed", "unsupported-media-type"),
     )
     def on_put(self, req: falcon.Request, resp: falcon.Response, script: str, key: str, query: PutQuery) -> None:
