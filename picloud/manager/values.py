@@ -3,10 +3,14 @@
 Owns: what a key and a value may be here, which are the rules of `kv` in scripts.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from picloud.errors import InvalidRequest, PreconditionFailed
 from picloud.model import KEY_BYTES_MAX, VALUE_BYTES_MAX, Check, Condition, Entry, Value
+
+_DEPTH_MAX = 128  # as scripts read JSON
 
 
 class ValueRepository(Protocol):
@@ -56,6 +60,8 @@ def value_of(content: bytes, *, is_json: bool) -> Value:
         value = Value.parse(content) if is_json else Value.of_string(content)
     except ValueError as error:
         raise InvalidRequest(f"the body {error}") from error
+    if is_json and _is_deeper(msgspec.json.decode(content), _DEPTH_MAX):
+        raise InvalidRequest(f"the body is nested deeper than {_DEPTH_MAX}, which no script could read")
     if value.taken > VALUE_BYTES_MAX:
         raise InvalidRequest(f"a value has at most {VALUE_BYTES_MAX} bytes, not {value.taken}")
     return value
@@ -71,3 +77,10 @@ def _check(key: str, condition: Condition) -> Check:
             raise PreconditionFailed(f"'{key}' is at version {version}" if version else f"there is no '{key}'")
 
     return check
+
+
+def _is_deeper(value: Any, than: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return than == 0 or any(_is_deeper(it, than - 1) for it in inner)

@@ -2,10 +2,9 @@
 
 import enum
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -14,8 +13,6 @@ VALUE_BYTES_MAX = 256 * 1024  # as JSON, or raw
 SPACE_BYTES_MAX = 64 * 1024 * 1024  # keys and values of one space
 GET_BYTES_MAX = 4 * 1024 * 1024  # of what is read at once
 KEY_OVERHEAD_BYTES = 64  # what each key counts beside its own bytes: it is a row of a table
-
-_DEPTH_MAX = 128  # of a value, as scripts read JSON
 
 SPACE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")  # of one that scripts share
 
@@ -54,15 +51,13 @@ class Value:
 
     @classmethod
     def parse(cls, document: bytes) -> "Value":
-        """What a JSON document says; ValueError for what is none, or is nested deeper than a script can read."""
+        """What a JSON document says; ValueError for what is none."""
         try:
             found = msgspec.json.decode(document)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"is no JSON: {error}") from error
         if isinstance(found, int) and not isinstance(found, bool) and -(1 << 63) <= found < 1 << 63:
             return cls.of_number(found)
-        if _is_deeper(found, _DEPTH_MAX):
-            raise ValueError(f"is nested deeper than {_DEPTH_MAX}")
         return cls.of_json(document.decode())
 
     @classmethod
@@ -133,8 +128,6 @@ Check = Callable[[int | None], None]
 """Looks at the version that is there, None if there is none, and raises what is to be told if that is not right."""
 
 
-def _is_deeper(value: Any, than: int) -> bool:
-    if not isinstance(value, dict | list):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return than == 0 or any(_is_deeper(it, than - 1) for it in inner)
+def is_last_page(found: Sequence[Entry], limit: int) -> bool:
+    """Whether nothing comes behind a page of so many at most: it has fewer, and not because they are large."""
+    return len(found) < limit and sum(it.value.size for it in found) < GET_BYTES_MAX // 2

@@ -6,7 +6,7 @@ Owns: how much of it is kept. Of every key the version, of some the value: other
 from picloud.errors import InvalidRequest
 from picloud.model import Entry
 
-_KEYS_BYTES_MAX = 8 * 1024 * 1024
+_KEYS_BYTES_MAX = 4 * 1024 * 1024
 _KEY_BYTES = 128  # what each costs beside its own length
 _VALUES_BYTES_MAX = 1024 * 1024
 

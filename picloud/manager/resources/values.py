@@ -15,7 +15,7 @@ from picloud.messages import conditions
 from picloud.messages.endpoint import Answer, endpoint
 from picloud.messages.reading import CURSOR, MEDIA_JSON, PAGE_MAX, Query, form, read_body
 from picloud.messages.writing import Page, send_json
-from picloud.model import GET_BYTES_MAX, SPACE_NAME, VALUE_BYTES_MAX, Entry, ValueKind
+from picloud.model import SPACE_NAME, VALUE_BYTES_MAX, Entry, ValueKind, is_last_page
 
 MEDIA_BYTES = "application/octet-stream"
 _JSON_TYPES = ("", MEDIA_JSON, "application/x-www-form-urlencoded")  # the last is what curl says if nothing is said
@@ -82,8 +82,8 @@ class ValuesResource:
         """
         _require_all_scripts(req.context.principal, query.space)
         found = self._values.page(script, query.space, query.prefix, _key_of(query.after), query.limit)
-        is_last = len(found) < query.limit and sum(it.value.size for it in found) < GET_BYTES_MAX // 2
-        send_json(resp, Page([_shape(it) for it in found], None if is_last or not found else _cursor(found[-1].key)))
+        following = None if is_last_page(found, query.limit) else _cursor(found[-1].key)
+        send_json(resp, Page([_shape(it) for it in found], following))
 
 
 class ValueResource:

@@ -27,6 +27,7 @@ from picloud.model import (
     Guard,
     Value,
     ValueKind,
+    is_last_page,
     is_space_name,
     own_space,
     shared_space,
@@ -63,14 +64,15 @@ def page(attempt: Attempt, arguments: Sequence[bytes]) -> Sequence[bytes]:
     space_name, prefix_bytes, after_bytes, limit_bytes = fields(arguments, 4)
     space, limit = _space(attempt, space_name), integer(limit_bytes, "limit", 1, _PAGE_MAX)
     prefix, after = _part_of_key(prefix_bytes, "prefix"), _part_of_key(after_bytes, "after")
-    found = attempt.work().kv.page(space, prefix, after, limit)
-    last = found[-1].key if found else None
-    for key in attempt.shared.reads.present(space):  # those that should be among them
-        if key.startswith(prefix) and key > after and (last is None or key < last):
-            _saw(attempt, space, key, next((it for it in found if it.key == key), None))
-    for entry in found:
-        _saw(attempt, space, entry.key, entry)
-    return _packed(found)
+    entries = attempt.work().kv.page(space, prefix, after, limit)
+    found = {it.key: it for it in entries}
+    until = None if is_last_page(entries, limit) else entries[-1].key
+    for key in attempt.shared.reads.present(space):
+        if key not in found and key.startswith(prefix) and key > after and (until is None or key < until):
+            _saw(attempt, space, key, None)  # it should be among them
+    for key, entry in found.items():
+        _saw(attempt, space, key, entry)
+    return _packed(entries)
 
 
 def put(attempt: Attempt, arguments: Sequence[bytes]) -> Sequence[bytes]:

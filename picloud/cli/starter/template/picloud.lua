@@ -250,7 +250,7 @@ function kv.incr(key, by, options) end
 ---@return table<string, any>
 function kv.get_many(keys) end
 
----In the order of the keys' bytes.
+---In the order of the keys' bytes; fewer than asked for where they are more than 4 MiB.
 ---@param options? picloud.ListOptions
 ---@return picloud.Entry[]
 function kv.list(options) end
