@@ -4,6 +4,7 @@ Owns: the words of the platform as types. Knows nothing of how they are stored, 
 
     scripts   scripts, versions and routes, and what an upload is
     state     what scripts keep between runs
+    secrets   named values that scripts may be granted, without the values
     settings  what holds for a script, and what the operator allows
     runs      one run: request, response, outcome
     records   what is kept of it: invocations and log lines
@@ -41,6 +42,7 @@ from picloud.model.scripts import (
     Version,
     is_script_name,
 )
+from picloud.model.secrets import SECRET_CHARACTERS_MAX, Secret
 from picloud.model.settings import (
     DEFAULT_POLICY,
     LIMITS_MOST,
@@ -81,6 +83,7 @@ __all__ = [
     "KEY_OVERHEAD_BYTES",
     "LIMITS_MOST",
     "SCRIPT_NAME",
+    "SECRET_CHARACTERS_MAX",
     "SPACE_BYTES_MAX",
     "SPACE_NAME",
     "VALUE_BYTES_MAX",
@@ -109,6 +112,7 @@ __all__ = [
     "Route",
     "Run",
     "Script",
+    "Secret",
     "Settings",
     "SettingsChange",
     "StoredLine",

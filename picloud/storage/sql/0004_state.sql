@@ -24,3 +24,11 @@ CREATE TABLE kv_usage (
     bytes bigint NOT NULL,
     PRIMARY KEY (space, shard)
 ) WITH (fillfactor = 50);
+
+-- What scripts are granted by name. A value is sealed before it comes here, with a key that never does.
+CREATE TABLE secrets (
+    name       text COLLATE "C" PRIMARY KEY,
+    sealed     text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
