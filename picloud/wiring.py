@@ -18,6 +18,7 @@ from picloud.executor import protections
 from picloud.executor.client import SandboxClient
 from picloud.manager.routes import Routes as ManagedRoutes
 from picloud.manager.scripts import Scripts, Versions
+from picloud.manager.secrets import Secrets
 from picloud.manager.settings import ScriptSettings, SettingsRules
 from picloud.manager.tokens import KnownTokens, Tokens
 from picloud.manager.uploads import Uploads
@@ -28,6 +29,7 @@ from picloud.orchestrator.access import Door
 from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.attempt import Attempts
 from picloud.orchestrator.bindings import BINDINGS
+from picloud.orchestrator.bindings import secrets as secret_calls
 from picloud.orchestrator.bindings.invoke import Invoking
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.feed import Feed
@@ -38,6 +40,8 @@ from picloud.orchestrator.request import Proxies
 from picloud.orchestrator.retention import Retention
 from picloud.orchestrator.router import Router
 from picloud.orchestrator.routes import Routes
+from picloud.orchestrator.secrets import SecretValues
+from picloud.sealing import KeyFile
 from picloud.settings import ServerSettings
 from picloud.storage.changes import CHANNEL, Changed, parse
 from picloud.storage.invocations import InvocationTable
@@ -46,6 +50,7 @@ from picloud.storage.logs import LogTable, listen
 from picloud.storage.pool import Pool
 from picloud.storage.routes import RouteTable
 from picloud.storage.scripts import ScriptTable
+from picloud.storage.secrets import SecretTable
 from picloud.storage.tokens import TokenTable
 from picloud.storage.unit_of_work import UnitsOfWork
 from picloud.storage.values import ValueTable
@@ -64,6 +69,7 @@ class _Tables:
         self.scripts = ScriptTable(pool, policy)
         self.routes = RouteTable(pool)
         self.tokens = TokenTable(pool)
+        self.secrets = SecretTable(pool)
         self.invocations = InvocationTable(pool)
         self.lines = LogTable(pool)
         self.values = ValueTable(pool)
@@ -106,7 +112,9 @@ class Platform:
         self._units = UnitsOfWork(settings.database_url, size=_INVOCATION_CONNECTIONS, wait_ms=_CONNECTION_WAIT_MS)
         journal = Journal(self._recorder, problems.status_of)
         invoking = Invoking(self._router, self._admission, self._executor, journal)
-        attempts = Attempts(self._units, {**BINDINGS, **invoking.table()})
+        self._keys = KeyFile(settings.secret_key)
+        self._secrets = SecretValues(tables.secrets, self._keys, self._generation)
+        attempts = Attempts(self._units, {**BINDINGS, **invoking.table(), **secret_calls.table(self._secrets)})
         self._dispatcher = Dispatcher(self._admission, self._executor, attempts, journal)
         self.wsgi: Callable[..., Any] = create_app(self._collaborators(tables, settings))
 
@@ -143,12 +151,15 @@ class Platform:
         elif what == Changed.TOKENS:
             self._tokens.principals.clear()
             self._followers.wake()  # one of them may have lost its token
+        elif what == Changed.SECRETS:
+            self._secrets.sealed.forget(name) if name else self._secrets.sealed.clear()
 
     def _forget_all(self) -> None:
         """What changed while nobody listened is unknown."""
         self._router.programs.clear()
         self._routes.clear()
         self._tokens.principals.clear()
+        self._secrets.sealed.clear()
         self._followers.wake()
 
     def _collaborators(self, tables: _Tables, settings: ServerSettings) -> Collaborators:
@@ -161,6 +172,7 @@ class Platform:
             versions=Versions(tables.scripts),
             values=Values(tables.values),
             settings=ScriptSettings(tables.scripts, rules, self._generation.bump),
+            secrets=Secrets(tables.secrets, self._keys, self._generation.bump),
             routes=ManagedRoutes(tables.routes, self._generation.bump),
             resolver=self._router,
             dispatcher=self._dispatcher,

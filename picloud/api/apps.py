@@ -11,9 +11,10 @@ from picloud.api import faults, health, openapi, problem_pages
 from picloud.api.middleware import Authentication, BodiesInTurn, Methods, ScriptsFirst
 from picloud.auth import TokenFinder
 from picloud.manager.resources import routes as script_routes
-from picloud.manager.resources import scripts, settings, tokens, values, versions
+from picloud.manager.resources import scripts, secrets, settings, tokens, values, versions
 from picloud.manager.routes import Routes
 from picloud.manager.scripts import Scripts, Versions
+from picloud.manager.secrets import Secrets
 from picloud.manager.settings import ScriptSettings
 from picloud.manager.tokens import Tokens
 from picloud.manager.uploads import Uploads
@@ -35,6 +36,7 @@ class Collaborators:
     uploads: Uploads
     versions: Versions
     routes: Routes
+    secrets: Secrets
     resolver: ScriptResolver
     settings: ScriptSettings
     values: Values
@@ -71,6 +73,8 @@ def routes(our: Collaborators) -> openapi.Routes:
         (f"{api}/routes/{{route}}", script_routes.RouteResource(our.routes)),
         (f"{api}/invocations", records.InvocationsResource(our.records)),
         (f"{api}/invocations/{{identifier}}", records.InvocationResource(our.records)),
+        (f"{api}/secrets", secrets.SecretsResource(our.secrets)),
+        (f"{api}/secrets/{{secret}}", secrets.SecretResource(our.secrets)),
         (f"{api}/tokens", tokens.TokensResource(our.tokens)),
         (f"{api}/tokens/{{token}}", tokens.TokenResource(our.tokens)),
         (f"{api}/logs", logs.LogsResource(our.lines, our.followers, our.known_tokens)),

@@ -24,6 +24,7 @@ from picloud.messages import conditions
 from picloud.messages.endpoint import Answer, Endpoint, declared, endpoint
 from picloud.messages.reading import MEDIA_JSON, MERGE_PATCH
 from picloud.messages.wrong import SCRIPT_PATTERN
+from picloud.model import VARIABLE_NAME
 
 Routes = list[tuple[str, Any]]
 Operation = tuple[str, str, object, Endpoint]
@@ -41,6 +42,7 @@ PATH_PARAMETERS: dict[str, Any] = {
         ),
     ],
     "token": Annotated[int, Meta(ge=1, le=999_999_999, description="the token's number")],
+    "secret": Annotated[str, Meta(pattern=f"^{VARIABLE_NAME.pattern}$", description="the secret's name")],
     "name": Annotated[str, Meta(extra_json_schema={"enum": sorted(TABLE)}, description="the problem's name")],
 }
 

@@ -34,6 +34,7 @@ _COMMANDS = {  # name → module: imported when it is named, so that Tab and `--
     "rollback": "scripts",
     "route": "routes",
     "run": "run",
+    "secret": "secrets",
     "settings": "settings",
     "show": "scripts",
     "source": "source",

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from picloud.errors import Forbidden
-from picloud.model import StoredSettings, is_space_name
+from picloud.manager.secrets import NAME_RULE
+from picloud.model import StoredSettings, is_space_name, is_variable_name
 
 NAMES_MAX = 64
 
 _RULES = {
     "kv": (is_space_name, "is no name of a space: 1 to 63 letters a to z, digits and '-', no '-' first"),
+    "secrets": (is_variable_name, f"is no name of a secret: {NAME_RULE}"),
 }
 """Setting → which of its names are right, and what to say of one that is not."""
 

@@ -56,10 +56,9 @@ _Variables = Annotated[
         },
     ),
 ]
-_Spaces = Annotated[
-    list[Annotated[str, Meta(extra_json_schema={"pattern": f"^{SPACE_NAME.pattern}$"})]],
-    Meta(extra_json_schema={"maxItems": grants.NAMES_MAX}),
-]
+_Grants = Meta(extra_json_schema={"maxItems": grants.NAMES_MAX})
+_Spaces = Annotated[list[Annotated[str, Meta(extra_json_schema={"pattern": f"^{SPACE_NAME.pattern}$"})]], _Grants]
+_Secrets = Annotated[list[Annotated[str, Meta(extra_json_schema={"pattern": f"^{VARIABLE_NAME.pattern}$"})]], _Grants]
 
 
 class LimitsPatch(msgspec.Struct, forbid_unknown_fields=True):
@@ -94,6 +93,7 @@ class SettingsPatch(msgspec.Struct, forbid_unknown_fields=True):
     cors: CorsPatch | UnsetType | None = UNSET
     expose_errors: bool | UnsetType | None = UNSET
     kv: _Spaces | UnsetType | None = UNSET
+    secrets: _Secrets | UnsetType | None = UNSET
 
 
 class SettingsRepository(Protocol):

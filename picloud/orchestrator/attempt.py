@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Protocol
 
 from picloud.errors import CallerError, TransactionConflict
-from picloud.executor.client import HostCallRefused
-from picloud.model import Entry, Guard, Invocation, Program, Record, Request, Value
+from picloud.executor.client import HostCallRefused, HostCalls
+from picloud.model import Entry, Guard, Invocation, LogLine, Program, Record, Request, Run, Value
+from picloud.orchestrator.masking import Mask
 from picloud.orchestrator.reads import Reads
 
 
@@ -72,6 +73,13 @@ class Work(Protocol):
         """Roll back what is not committed."""
 
 
+class Runner(Protocol):
+    """What runs a program in a sandbox of its own."""
+
+    def run(self, program: Program, request: Request, on_log: Callable[[LogLine], None], host_calls: HostCalls) -> Run:
+        """Run once, to one of the outcomes; raises what `host_calls` does, and nothing for what a script does."""
+
+
 class WorkSource(Protocol):
     """Where transactions come from."""
 
@@ -92,6 +100,7 @@ class Shared:
     http_calls: int = 0
     reads: Reads = field(default_factory=Reads)
     invoked: list[Record] = field(default_factory=list)
+    mask: Mask = field(default_factory=Mask)  # over the secrets that any of them got
 
 
 @dataclass(slots=True)
@@ -115,6 +124,11 @@ class Attempt:
     def invoking(self, program: Program, request: Request) -> "Attempt":
         """One of another program in the same transaction; who invokes ends it."""
         return Attempt(program, request, self.bindings, self.shared, self.depth + 1)
+
+    def run(self, runner: Runner, on_log: Callable[[LogLine], None]) -> Run:
+        """Run the program in a sandbox; no secret that it got is in its lines, nor in what is said of the run."""
+        mask = self.shared.mask
+        return mask.run(runner.run(self.program, self.request, lambda line: on_log(mask.line(line)), self))
 
     def call(self, name: str, arguments: Sequence[bytes], deadline: float) -> Sequence[bytes]:
         """Do a host call, see `HostCalls`; what it raises beside HostCallRefused ends the run."""

@@ -17,7 +17,7 @@ An invocation that writes nothing is stateless: its record is batched, off this 
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -32,10 +32,9 @@ from picloud.errors import (
     PicloudError,
     TransactionConflict,
 )
-from picloud.executor.client import HostCalls
 from picloud.model import LogLine, Outcome, Program, Request, Run
 from picloud.orchestrator.admission import Admission
-from picloud.orchestrator.attempt import Attempts
+from picloud.orchestrator.attempt import Attempts, Runner
 from picloud.orchestrator.journal import Journal
 
 _PAUSE_S = (0.001, 0.1)  # before it runs again: half of the first to half of the last at least, and at random
@@ -48,13 +47,6 @@ _OUTCOMES: dict[type[PicloudError], Outcome] = {
     DatabaseUnavailable: Outcome.DATABASE_UNAVAILABLE,
 }
 """What becomes of an invocation whose run was ended, or not begun, by what we raised."""
-
-
-class ExecutorClient(Protocol):
-    """What runs a program in a sandbox of its own."""
-
-    def run(self, program: Program, request: Request, on_log: Callable[[LogLine], None], host_calls: HostCalls) -> Run:
-        """Run once, to one of the outcomes; raises what `host_calls` does, and nothing for what a script does."""
 
 
 class RequestSource(Protocol):
@@ -80,7 +72,7 @@ class Dispatcher:
     def __init__(
         self,
         admission: Admission,
-        executor: ExecutorClient,
+        executor: Runner,
         attempts: Attempts,
         journal: Journal,
     ) -> None:
@@ -140,7 +132,7 @@ class Dispatcher:
             lines.clear()
             with self._attempts.begin(_until(program, deadline), request) as attempt:
                 try:
-                    run = self._executor.run(attempt.program, request, lines.append, attempt)
+                    run = attempt.run(self._executor, lines.append)
                     if run.outcome is Outcome.OK and run.committed:
                         attempt.settle(self._journal.invocation(program, request, run, started_at))
                     for invoked in attempt.shared.invoked:
@@ -148,7 +140,8 @@ class Dispatcher:
                     return run
                 except TransactionConflict as clash:
                     if attempt.shared.http_calls:
-                        return Run(Outcome.CONFLICT, detail=f"{clash}; it has called out, so it was not run again")
+                        detail = f"{clash}; it has called out, so it was not run again"
+                        return attempt.shared.mask.run(Run(Outcome.CONFLICT, detail=detail))
             time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
         raise AssertionError
 

@@ -11,7 +11,7 @@ from picloud.storage.changes import Changed, announce
 from picloud.storage.pool import Pool
 from picloud.storage.rows import found
 
-_SECRET = """SELECT it.name, it.created_at, it.updated_at,
+_LISTED = """SELECT it.name, it.created_at, it.updated_at,
     ARRAY(SELECT s.name FROM scripts s WHERE s.settings -> 'secrets' ? it.name ORDER BY s.name)
   FROM secrets it"""
 
@@ -53,13 +53,13 @@ class SecretTable:
     def page(self, limit: int, after: str) -> list[Secret]:
         """At most limit secrets by name, those behind the name `after`."""
         with self._pool.transaction() as cursor:
-            cursor.execute(f"{_SECRET} WHERE it.name > %s ORDER BY it.name LIMIT %s", (after, limit))
+            cursor.execute(f"{_LISTED} WHERE it.name > %s ORDER BY it.name LIMIT %s", (after, limit))
             return [_secret(row) for row in cursor.fetchall()]
 
     def get(self, name: str) -> Secret:
         """One secret; NotFound."""
         with self._pool.transaction() as cursor:
-            cursor.execute(f"{_SECRET} WHERE it.name = %s", (name,))
+            cursor.execute(f"{_LISTED} WHERE it.name = %s", (name,))
             return _secret(found(cursor.fetchone(), f"there is no secret '{name}'"))
 
     def delete(self, name: str) -> None:

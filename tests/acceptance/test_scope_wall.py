@@ -62,6 +62,10 @@ SAMPLES = {
     ("GET", f"{API}/invocations"): Sample(Scope.READ),
     ("GET", f"{API}/invocations/{{identifier}}"): Sample(Scope.READ),
     ("GET", f"{API}/logs"): Sample(Scope.READ),
+    ("GET", f"{API}/secrets"): Sample(Scope.READ),
+    ("GET", f"{API}/secrets/{{secret}}"): Sample(Scope.READ),
+    ("PUT", f"{API}/secrets/{{secret}}"): Sample(Scope.DEPLOY, b'{"value": "through the wall"}', JSON),
+    ("DELETE", f"{API}/secrets/{{secret}}"): Sample(Scope.DEPLOY),
     ("GET", f"{API}/tokens"): Sample(Scope.ADMIN),
     ("POST", f"{API}/tokens"): Sample(Scope.ADMIN, b'{"name": "taken through the wall", "scopes": ["admin"]}', JSON),
     ("GET", f"{API}/tokens/{{token}}"): Sample(Scope.ADMIN),
@@ -144,6 +148,8 @@ def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortress]:
         route = picloud.api("POST", "routes", {"path": f"/{MARK}", "script": MARK}).json["id"]
         assert picloud.api("PUT", f"scripts/{MARK}/kv/{MARK}", MARK).status == 200
         places = {"script": MARK, "number": 1, "identifier": record["id"], "token": token, "route": route, "key": MARK}
+        assert picloud.api("PUT", "secrets/BEHIND_THE_WALL", {"value": MARK}).status == 201
+        places["secret"] = "BEHIND_THE_WALL"
         yield Fortress(picloud, places)
 
 

@@ -25,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "cors": None,
     "expose_errors": True,
     "kv": [],
+    "secrets": [],
 }
 
 

@@ -5,6 +5,7 @@ is an error at the script's line, in its words. It writes through the attempt's 
 `dispatch` can undo it.
 
     kv        keys and values
+    secrets   values that settings grant by name
     reading   what arguments must be
 """
 

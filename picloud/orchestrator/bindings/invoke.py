@@ -12,13 +12,12 @@ caller is parked meanwhile, so that callers can never hold every sandbox that th
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
 from picloud.errors import ConcurrencyLimit, DeadlinePassed, InvalidRequest, Overloaded
-from picloud.executor.client import HostCalls
 from picloud.model import (
     HeaderList,
     LogLine,
@@ -31,20 +30,13 @@ from picloud.model import (
     new_id,
 )
 from picloud.orchestrator.admission import Admission
-from picloud.orchestrator.attempt import Attempt, Binding
+from picloud.orchestrator.attempt import Attempt, Binding, Runner
 from picloud.orchestrator.bindings.reading import latin, text
 from picloud.orchestrator.journal import Journal
 
 _DEPTH_MAX = 8
 _HEADERS_MAX = 100
 _METHOD_BYTES_MAX = 20
-
-
-class Runner(Protocol):
-    """What runs a program in a sandbox of its own."""
-
-    def run(self, program: Program, request: Request, on_log: Callable[[LogLine], None], host_calls: HostCalls) -> Run:
-        """Run once, to one of the outcomes; raises what `host_calls` does."""
 
 
 class Resolver(Protocol):
@@ -85,7 +77,7 @@ class Invoking:
 
     def _run(self, attempt: Attempt, program: Program, request: Request, lines: list[LogLine]) -> Run:
         with attempt.savepoint() as before:
-            run = self._runner.run(program, request, lines.append, attempt.invoking(program, request))
+            run = attempt.invoking(program, request).run(self._runner, lines.append)
             if run.outcome is not Outcome.OK or not run.committed:
                 before.restore()
             return run
