@@ -110,7 +110,7 @@ def _bound(name: str, value: str) -> bytes:
 
 def _opened(keys: MultiFernet, name: str, sealed: str) -> str:
     try:
-        bound = keys.decrypt(sealed)
+        bound = keys.decrypt(sealed.encode())
     except InvalidToken:
         raise CannotOpen from None
     of, _, value = bound.partition(b"\0")

@@ -34,8 +34,9 @@ class SecretTable:
         with self._pool.transaction() as cursor:
             cursor.execute("LOCK TABLE secrets IN ROW EXCLUSIVE MODE")
             cursor.execute(_PUT, (name, seal()))
+            (is_new,) = cursor.fetchall()[0]
             announce(cursor, Changed.SECRETS, name)
-            return bool(found(cursor.fetchone(), name)[0])
+            return bool(is_new)
 
     def sealed(self, name: str) -> str | None:
         """What is stored of a value; None if there is no such secret."""
