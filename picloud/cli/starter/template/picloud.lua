@@ -202,6 +202,14 @@ function crypto.random_bytes(count) end
 ---@return string
 function crypto.uuid4() end
 
+---Values that the script's setting `secrets` grants it by name; masked in its log and its errors.
+secrets = {}
+
+---The value; nil if there is no such secret. An error if it is not granted.
+---@param name string
+---@return string?
+function secrets.get(name) end
+
 ---Keys and values that last. What is written is stored when the handler returns, with everything else, or not at all.
 ---@class picloud.kv
 kv = {}
