@@ -1,5 +1,6 @@
 """Secrets on a running PiCloud: granted by name, live, masked in all that is written, and sealed wherever they rest."""
 
+import contextlib
 import json
 import os
 import pty
@@ -62,7 +63,6 @@ def test_a_script_gets_what_it_is_granted_and_nothing_else(ours: Running) -> Non
     assert refused.json["detail"] == (
         "main.lua:1: secrets.get: 'OTHERS' is not granted to this script: add it to the list in its setting `secrets`"
     )
-    assert "is no" in shown(ours, "granted", "%27%20or%201").json["detail"] or True
 
 
 @pytest.mark.parametrize(
@@ -123,17 +123,18 @@ def assert_not_in(text: str) -> None:
 def test_a_value_is_masked_in_log_lines_errors_records_and_what_is_followed(ours: Running) -> None:
     keep(ours, "LEAKED")
     deploy(ours, "leaky", LEAK, "LEAKED")
-    with following(ours, "script=leaky") as followed:
+    with following(ours, "&script=leaky") as followed:
         answer = ours.call("GET", "/fn/leaky")
         assert answer.body.decode() == VALUE, "the answer is the script's own"
         raised = ours.call("GET", "/fn/leaky?raise=1")
         refused = ours.call("GET", "/fn/leaky?header=1")
-        lines = [followed.next_line() for _ in range(11)]
+        lines = [json.loads(followed.event().data) for _ in range(11)]  # three of each, and why two failed
     assert raised.json["detail"] == "main.lua:6: it was ***"
     assert (refused.status, refused.problem) == (502, "bad-response")
-    assert lines[0]["message"] == "it is ***"
-    assert lines[0]["fields"] == {"value": "***", "list": ["x***"], "***": 1}
-    assert lines[6]["message"].startswith("script-error: main.lua:6: it was ***\nstack traceback:")
+    fields = [it["fields"] for it in lines if it["message"] == "it is ***"]
+    assert fields == [{"value": "***", "list": ["x***"], "***": 1}] * 3
+    failures = [it["message"] for it in lines if it["level"] == "error"]
+    assert sum(it.startswith("script-error: main.lua:6: it was ***\nstack traceback:") for it in failures) == 1
     records = [ours.record_of(it) for it in (answer, raised, refused)]
     listed = ours.api("GET", "logs?script=leaky").body.decode()
     assert_not_in(json.dumps([lines, records], ensure_ascii=False) + listed + raised.body.decode())
@@ -164,9 +165,17 @@ def test_a_value_rests_nowhere_but_sealed(ours: Running) -> None:
     assert not [row for row in rows if value in row]
     for pid, command in ours.processes().items():
         assert value not in command
-        assert value.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
-    files = [it for it in ours.data.rglob("*") if it.is_file() and it.suffix != ".lock"]
-    assert not [it for it in files if value.encode() in it.read_bytes()]
+        assert value.encode() not in content(Path(f"/proc/{pid}/environ"))
+    files = [it for it in ours.data.rglob("*") if it.is_file()]
+    assert any(b"SEARCHED" in content(it) for it in files)
+    assert not [it for it in files if value.encode() in content(it)]
+
+
+def content(path: Path) -> bytes:
+    """Of a file that may be gone by now."""
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    return b""
 
 
 def test_no_endpoint_answers_with_a_value(ours: Running) -> None:
@@ -381,7 +390,9 @@ def test_without_its_key_file_a_server_goes_on_and_takes_it_back(fresh_data: Pat
         picloud.stop()
 
 
-def test_the_key_may_come_from_a_credential_of_systemd_or_from_a_file_of_ones_own(fresh_data: Path, tmp_path: Path) -> None:
+def test_the_key_may_come_from_a_credential_of_systemd_or_from_a_file_of_ones_own(
+    fresh_data: Path, tmp_path: Path
+) -> None:
     credentials = tmp_path / "credentials"
     credentials.mkdir()
     key = credentials / "picloud-secret-key"
