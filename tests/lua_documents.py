@@ -46,8 +46,8 @@ def exchanges(block: Block) -> Iterator[Exchange]:
 
 
 def is_stateful(block: Block) -> bool:
-    """Whether it needs a database."""
-    return re.search(r"\bkv\.", block.text) is not None
+    """Whether it needs host calls, and so a database."""
+    return re.search(r"\b(kv|secrets)\.", block.text) is not None
 
 
 def perform(block: Block, exchange: Exchange, files: dict[bytes, bytes], host: CallHost = refuse) -> tuple[int, str]:

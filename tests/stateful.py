@@ -1,14 +1,14 @@
 """Host calls of invocations in this very process, on a real database: no server, no sandbox."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from picloud.executor.client import HostCallRefused
 from picloud.model import Invocation, Outcome, Program, Request, Settings, Trigger, new_id
 from picloud.orchestrator.attempt import Attempt, Attempts
-from picloud.orchestrator.bindings import BINDINGS
+from picloud.orchestrator.bindings import BINDINGS, secrets
 from picloud.storage.unit_of_work import UnitsOfWork
 from sandbox.protocol import DONE, REFUSED
 
@@ -18,9 +18,15 @@ _PATIENCE_S = 60.0
 class Stateful:
     """Begins attempts of a script that has this number."""
 
-    def __init__(self, database: str, script_id: int = 1, settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        database: str,
+        script_id: int = 1,
+        settings: Settings | None = None,
+        secret_values: Mapping[str, str] | None = None,
+    ) -> None:
         self.units = UnitsOfWork(database, size=8, wait_ms=10_000)
-        self._attempts = Attempts(self.units, BINDINGS)
+        self._attempts = Attempts(self.units, {**BINDINGS, **secrets.table(secret_values or {})})
         self._program = Program("test", 1, {}, settings or Settings(), script_id)
 
     def begin(self) -> Attempt:

@@ -12,7 +12,7 @@ import pytest
 
 from picloud.manager import manifest
 from picloud.manager.settings import SettingsRules
-from picloud.model import DEFAULT_POLICY
+from picloud.model import DEFAULT_POLICY, Settings
 from picloud.settings import load
 from sandbox.lua import Engine
 from tests.documents import DOCUMENTS, Block, blocks, every_block
@@ -22,6 +22,8 @@ from tests.sandbox.lua_support import CallHost, refuse
 from tests.shell_documents import Reader, commands
 from tests.stateful import Stateful
 
+SECRETS = {"MAIL_KEY": "a key"}
+GRANTED = Settings(secrets=tuple(SECRETS))
 LANGUAGES = {"sh", "lua", "toml", "json", "html", "console", "text", ""}
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -40,7 +42,10 @@ def hosting(block: Block, request: pytest.FixtureRequest) -> Iterator[CallHost]:
     if not is_stateful(block):
         yield refuse
         return
-    with closing(Stateful(request.getfixturevalue("database"))) as stateful, stateful.committing() as calls:
+    with (
+        closing(Stateful(request.getfixturevalue("database"), settings=GRANTED, secret_values=SECRETS)) as stateful,
+        stateful.committing() as calls,
+    ):
         yield calls
 
 
