@@ -29,6 +29,6 @@ At rest
     No thread but the listener's, which blocks in poll without a timeout; no timer; no SQL.
 
 Modules: connection, pool, listener, migrate (with sql/); scripts (with uploads, the steps of one), routes, tokens,
-invocations and logs, one noun each; rows, what is there or not found; changes, the words of what is announced;
+secrets, invocations and logs, one noun each; rows, what is there or not found; changes, the words of what is announced;
 embedded, with cluster and launcher, is the PostgreSQL of `picloud up`.
 """

@@ -16,7 +16,9 @@ from urllib.parse import quote
 import pytest
 
 from picloud.auth import Scope, new_secret
+from picloud.sealing import KeyFile
 from picloud.storage.pool import Pool
+from picloud.storage.secrets import SecretTable
 from picloud.storage.tokens import TokenTable
 from tests.acceptance.following import following
 from tests.fixtures_postgres import execute
@@ -28,7 +30,9 @@ SHOW = "return function(request) return tostring((secrets.get(request.query.name
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("secrets")) as picloud:
+    with running(
+        tmp_path_factory.mktemp("secrets"), PICLOUD_QUEUE_MS="60000"
+    ) as picloud:  # however busy the machine is
         yield picloud
 
 
@@ -97,6 +101,32 @@ def test_a_change_a_grant_and_its_end_hold_at_once_and_without_a_deployment(ours
     ours.set("live", {})
     assert {it.status for it in ours.at_once(8, "GET", "/fn/live?name=LIVE")} == {500}
     assert [it["version"] for it in ours.api("GET", "scripts/live/versions").json["items"]] == [1]
+
+
+def test_a_change_on_another_node_is_heard_of(ours: Running) -> None:
+    keep(ours, "ELSEWHERE", "first")
+    deploy(ours, "elsewhere", SHOW, "ELSEWHERE")
+    assert {it.body for it in ours.at_once(8, "GET", "/fn/elsewhere?name=ELSEWHERE")} == {b"first"}
+    keys = KeyFile(ours.data / "secret.key")
+    with closing(Pool(ours.database_url, size=1, wait_ms=5_000)) as pool:
+        SecretTable(pool).put("ELSEWHERE", lambda: keys.seal("ELSEWHERE", "second"))
+    eventually(
+        lambda: {it.body for it in ours.at_once(8, "GET", "/fn/elsewhere?name=ELSEWHERE")},
+        lambda bodies: bodies == {b"second"},
+    )
+
+
+def test_a_value_moved_to_another_name_does_not_open(ours: Running) -> None:
+    keep(ours, "MOVED")
+    keep(ours, "TARGET", "its own value")
+    deploy(ours, "moved", SHOW, "TARGET")
+    move = "UPDATE secrets SET sealed = (SELECT sealed FROM secrets WHERE name = 'MOVED') WHERE name = 'TARGET'"
+    execute(ours.database_url, move)
+    answer = shown(ours, "moved", "TARGET")
+    assert (answer.problem, VALUE in answer.body.decode()) == ("script-error", False)
+    assert "'TARGET' cannot be opened with the key that this server has; set it anew" in answer.json["detail"]
+    keep(ours, "TARGET", "anew")
+    assert shown(ours, "moved", "TARGET").body == b"anew"
 
 
 LEAK = """return function(request)
@@ -321,6 +351,7 @@ def read_until(descriptor: int, wanted: bytes) -> bytes:
 def test_the_key_is_replaced_while_scripts_go_on(ours: Running) -> None:
     keep(ours, "ROTATED")
     deploy(ours, "rotated", SHOW, "ROTATED")
+    ours.set("rotated", {"secrets": ["ROTATED"], "limits": {"wall_ms": 60_000}})
     key, done = ours.data / "secret.key", threading.Event()
     keys, statuses = {key.read_text()}, set()
 

@@ -167,6 +167,7 @@ def test_what_is_set_during_a_rotation_opens_after_it(
 
 def wait_for_waiters(database: str, count: int) -> None:
     """Until so many wait for the table."""
-    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'secrets'::regclass"
+    waiting = """SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+      WHERE NOT granted AND relation = 'secrets'::regclass AND datname = current_database()"""
     while execute(database, waiting) != [(count,)]:
         pass
