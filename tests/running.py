@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -21,11 +22,14 @@ from picloud.storage.embedded import EmbeddedPostgres
 from picloud.storage.pool import Pool
 from picloud.storage.scripts import ScriptTable
 from picloud.storage.tokens import TokenTable
+from tests.processes import children, descendants, leads_a_session, process_name, stopped, user_ticks
 
 ROOT = Path(__file__).parent.parent
 Got = TypeVar("Got")
 
 READY = "Ctrl-C stops it.\n"
+PATIENCE_S = 60.0  # for what is known to come: a machine may be busy with something else
+_PORTS = range(15_000, 30_000)  # below those that the kernel gives to who connects, and to who asks for any
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class Running:
         """Ask it to stop → its exit status."""
         assert self.process
         self.process.send_signal(number)
-        status = self.process.wait(30)
+        status = self.process.wait(PATIENCE_S)
         self._output().close()
         self.process = None
         return status
@@ -182,8 +186,71 @@ class Running:
         return descendants(self.process.pid)
 
     def named(self, name: str) -> list[int]:
-        """Pids of the processes that the kernel knows by a name, such as `picloud-zygote`."""
+        """Pids of the processes that the kernel knows by a name, such as `picloud-sandbox`."""
         return sorted(pid for pid in self.processes() if process_name(pid) == name)
+
+    def parts(self, words: str) -> list[int]:
+        """The pids of parts with these words in their command lines, such as `picloud.server`.
+
+        A part is a child of `picloud up`. Pids say nothing of who is older: there may be 32,768 of them, then they
+        begin again, for which a few minutes of tests are enough.
+        """
+        assert self.process
+        return [pid for pid, command in children(self.process.pid).items() if words in command]
+
+    def part(self, words: str) -> int:
+        """The one that there is."""
+        (pid,) = self.parts(words)
+        return pid
+
+    def workers(self) -> list[int]:
+        """Pids of the processes that serve HTTP."""
+        return sorted(pid for pid, command in children(self.part("picloud.server")).items() if command)
+
+    def by_each_worker(self) -> Iterator[int]:
+        """Each worker in turn, while the others are stopped: what is asked meanwhile, it answers."""
+        workers = eventually(self.workers, lambda pids: len(pids) == load(self.environment).workers)
+        for one in workers:
+            with stopped(pid for pid in workers if pid != one):
+                yield one
+
+    def zygote(self) -> int:
+        """Its pid, once there is one: a child just forked is called the same, but leads no session."""
+
+        def zygotes() -> list[int]:
+            return [pid for pid in self.named("picloud-zygote") if leads_a_session(pid)]
+
+        return eventually(zygotes, lambda pids: len(pids) == 1)[0]
+
+    def kill_server(self) -> None:
+        """End the arbiter of the workers by force → once they are gone and others serve."""
+        before = {self.part("picloud.server"), *self.workers()}
+        os.kill(self.part("picloud.server"), signal.SIGKILL)
+        eventually(lambda: before & self.processes().keys(), lambda left: not left)
+        eventually(self.has_workers, bool)
+        assert self.call("GET", "/healthz").status == 200
+
+    def has_workers(self) -> bool:
+        """Whether there are as many workers as there should be."""
+        with contextlib.suppress(ValueError):  # while there is no arbiter
+            return len(self.workers()) == load(self.environment).workers
+        return False
+
+    @contextlib.contextmanager
+    def spinning(self, path: str, count: int) -> Iterator[None]:
+        """So many requests to a script that never ends, each of which has begun to compute; hung up on at the end."""
+        request = f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode()
+        with contextlib.ExitStack() as stack:
+            for _ in range(count):
+                caller = stack.enter_context(socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S))
+                caller.sendall(request)
+            eventually(self.computing, lambda sandboxes: len(sandboxes) >= count)
+            yield
+
+    def computing(self) -> list[int]:
+        """The sandboxes that have used a tenth of a second of CPU: those that wait have used a hundredth."""
+        ticks = os.sysconf("SC_CLK_TCK") // 10
+        return [pid for pid in self.named("picloud-sandbox") if user_ticks(pid) >= ticks]
 
     def _output(self) -> IO[str]:
         assert self.process
@@ -203,7 +270,7 @@ def running(data: Path, *arguments: str, **environment: str) -> Iterator[Running
             ours.stop()
 
 
-def eventually(ask: Callable[[], Got], accept: Callable[[Got], bool], within_s: float = 10.0) -> Got:
+def eventually(ask: Callable[[], Got], accept: Callable[[Got], bool], within_s: float = PATIENCE_S) -> Got:
     """Ask again until the answer is acceptable: for what is known to come, and announces itself to nobody."""
     until = time.monotonic() + within_s
     while not accept(got := ask()):
@@ -213,31 +280,8 @@ def eventually(ask: Callable[[], Got], accept: Callable[[Got], bool], within_s: 
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def descendants(pid: int) -> dict[int, str]:
-    """A process and everything below it: pid → command line."""
-    found = {pid: command_line(pid)}
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            for child in task.read_text().split():
-                found |= descendants(int(child))
-    return found
-
-
-def process_name(pid: int) -> str:
-    """What the kernel calls a process; empty if it is gone."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    return ""
-
-
-def command_line(pid: int) -> str:
-    """What a process was started as; empty if it is gone."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-    return ""
+    """A TCP port of the loopback address that nobody listens on, and that nobody gets who does not ask for it."""
+    while True:
+        port = random.choice(_PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

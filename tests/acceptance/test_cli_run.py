@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.executor.conftest import await_end
-from tests.running import ROOT, descendants
+from tests.processes import descendants
+from tests.running import ROOT
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.folders import folders_without_end
-from tests.running import ROOT, Running, descendants, eventually
+from tests.processes import descendants
+from tests.running import ROOT, Running, eventually
 
 PATIENCE_S = 30.0
 
