@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import select
 import signal
 import socket
 import subprocess
@@ -22,7 +23,7 @@ from picloud.storage.embedded import EmbeddedPostgres
 from picloud.storage.pool import Pool
 from picloud.storage.scripts import ScriptTable
 from picloud.storage.tokens import TokenTable
-from tests.processes import children, descendants, leads_a_session, process_name, stopped, user_ticks
+from tests.processes import children, command_line, descendants, leads_a_session, process_name, stopped, user_ticks
 
 ROOT = Path(__file__).parent.parent
 Got = TypeVar("Got")
@@ -224,9 +225,10 @@ class Running:
 
     def kill_server(self) -> None:
         """End the arbiter of the workers by force → once they are gone and others serve."""
-        before = {self.part("picloud.server"), *self.workers()}
-        os.kill(self.part("picloud.server"), signal.SIGKILL)
-        eventually(lambda: before & self.processes().keys(), lambda left: not left)
+        arbiter = self.part("picloud.server")
+        before = [arbiter, *self.workers()]
+        os.kill(arbiter, signal.SIGKILL)
+        eventually(lambda: [pid for pid in before if "picloud.server" in command_line(pid)], lambda left: not left)
         eventually(self.has_workers, bool)
         assert self.call("GET", "/healthz").status == 200
 
@@ -238,14 +240,29 @@ class Running:
 
     @contextlib.contextmanager
     def spinning(self, path: str, count: int) -> Iterator[None]:
-        """So many requests to a script that never ends, each of which has begun to compute; hung up on at the end."""
-        request = f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode()
-        with contextlib.ExitStack() as stack:
-            for _ in range(count):
-                caller = stack.enter_context(socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S))
-                caller.sendall(request)
-            eventually(self.computing, lambda sandboxes: len(sandboxes) >= count)
+        """So many requests to a script that never ends, each of which computes; at the end they are killed."""
+        request = f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode()
+        callers: list[socket.socket] = []
+
+        def computing() -> list[int]:
+            answered = select.select(callers, [], [], 0)[0]  # refused: the pool was not full yet
+            for caller in answered:
+                callers.remove(caller)
+                caller.close()
+            while len(callers) < count:
+                callers.append(socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S))
+                callers[-1].sendall(request)
+            return self.computing()
+
+        sandboxes = eventually(computing, lambda pids: len(pids) >= count)
+        try:
             yield
+        finally:
+            for pid in sandboxes:
+                os.kill(pid, signal.SIGKILL)
+            for caller in callers:
+                assert caller.recv(4096), "it was not answered when its sandbox was killed"
+                caller.close()
 
     def computing(self) -> list[int]:
         """The sandboxes that have used a tenth of a second of CPU: those that wait have used a hundredth."""
