@@ -1,10 +1,17 @@
 """What all tests share: PostgreSQL, who runs which test, and that nothing is skipped on CI."""
 
 import os
+import signal
 
 import pytest
 
 pytest_plugins = ["tests.fixtures_postgres"]
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C, and let our children: a shell without job control has what it starts with `&` ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -72,6 +72,7 @@ class Running:
             **{key: value for key, value in os.environ.items() if not key.startswith("PICLOUD_")},
             "PICLOUD_DATA": str(data),
             "PICLOUD_BIND": f"127.0.0.1:{self.port}",
+            "PICLOUD_QUEUE_MS": "30000",  # who is to be refused earlier says so: this machine may be busy with others
             "PYTHONPATH": str(ROOT),
             **environment,
         }

@@ -19,7 +19,7 @@ from picloud import model
 from picloud.executor.client import NO_HOST_CALLS, HostCalls, SandboxClient
 from picloud.settings import ServerSettings
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 HERE = Path(__file__).parent
 BREAKAGES = {"seccomp": "\nFilter.install = lambda self: None\n"}  # appended to a module of the untrusted side
 PROBE = (b"return { env = env", b"env.probe = modules.remote.invoke\nreturn { env = env")  # host calls by any name
@@ -119,6 +119,7 @@ class Executor:
         until = time.monotonic() + PATIENCE_S
         while not self._rests():
             assert time.monotonic() < until
+            time.sleep(0.01)
 
     def _rests(self) -> bool:
         states = [status_of(pid) for pid in (self.zygote, *self.init_and_sandboxes[1])]
@@ -150,7 +151,7 @@ def _start(folder: Path, path: str, **changes: object) -> Executor:
         stderr=subprocess.PIPE,
         text=True,
     )
-    return Executor(settings, process, ready, SandboxClient(settings.executor_socket, queue_ms=5_000))
+    return Executor(settings, process, ready, SandboxClient(settings.executor_socket, queue_ms=int(PATIENCE_S * 1000)))
 
 
 def _hostile_path(folder: Path, broken: str) -> str:

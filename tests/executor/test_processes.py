@@ -204,10 +204,12 @@ def test_nothing_runs_while_nothing_happens(executor: Executor) -> None:
                 found[int(task)] = (status["voluntary_ctxt_switches"], status["nonvoluntary_ctxt_switches"])
         return found
 
-    settled = switches()
-    time.sleep(3)  # not in hope: the length of the measurement
+    def rests() -> bool:
+        before = switches()
+        time.sleep(3)  # not in hope: the length of the measurement
+        return switches() == before
 
-    assert switches() == settled
+    assert any(rests() for _ in range(3))  # the first may see them fall asleep; who polls never rests
     assert family(executor) == everyone[1:]
 
 
@@ -221,8 +223,8 @@ def test_many_requests_leave_nothing_behind(start_executor: StartExecutor) -> No
     outcomes: list[Outcome] = []
 
     def work() -> None:
-        for number in range(313):
-            bad = number % 50 == 49
+        for number in range(125):
+            bad = number % 25 == 24
             run = executor.run("while true do end" if bad else "return 1", wall_ms=20 if bad else 10_000)
             outcomes.append(Outcome.OK if bad and run.outcome is Outcome.TIMEOUT else run.outcome)
 
@@ -232,7 +234,7 @@ def test_many_requests_leave_nothing_behind(start_executor: StartExecutor) -> No
     for thread in threads:
         thread.join()
 
-    assert len(outcomes) == 5_008
+    assert len(outcomes) == 2_000
     assert set(outcomes) == {Outcome.OK}
     assert executor.zygote == zygote
     executor.await_rest()
