@@ -27,7 +27,7 @@ as_root = pytest.mark.root  # only root can give up being root
 def outcome(body: str) -> str:
     """Standard output of HEAD and ``body`` in a fresh interpreter."""
     done = subprocess.run(
-        [sys.executable, "-c", HEAD + body], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30
+        [sys.executable, "-c", HEAD + body], cwd=ROOT, capture_output=True, text=True, check=False, timeout=100
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -94,6 +94,6 @@ def test_a_namespace_has_no_network() -> None:
 
 def test_cpu_beyond_the_clock_ends_the_process() -> None:
     source = HEAD + "limits.start_cpu_clock(50)\nwhile True: pass"
-    ended = subprocess.run([sys.executable, "-c", source], cwd=ROOT, check=False, timeout=30)
+    ended = subprocess.run([sys.executable, "-c", source], cwd=ROOT, check=False, timeout=100)
 
     assert ended.returncode == -27  # SIGPROF
