@@ -13,13 +13,14 @@ import pytest
 
 from tests.cli.folders import folders_without_end
 from tests.processes import descendants, stopped
-from tests.running import PATIENCE_S, ROOT, Running, eventually
+from tests.running import PATIENCE_S, ROOT, Running, eventually, furnish
 
 
 class Watching(Running):
     """A PiCloud that watches a folder; what it says comes line by line, both streams in one."""
 
     def __init__(self, data: Path, folder: Path) -> None:
+        furnish(data)
         super().__init__(data, {})
         self.folder = folder
         self._lines: queue.Queue[str] = queue.Queue()

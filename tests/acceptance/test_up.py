@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.processes import command_line
-from tests.running import ROOT, Running, eventually, running
+from tests.running import ROOT, Running, eventually, running, running_from_nothing
 
 HELLO = ROOT / "config" / "examples" / "hello.lua"
 
 
 def test_the_first_start_deploys_calls_and_explains(fresh_data: Path) -> None:
-    with running(fresh_data, "--example", str(HELLO)) as ours:
+    with running_from_nothing(fresh_data, "--example", str(HELLO)) as ours:
         assert "hello world" in ours.greeting
         assert f"curl {ours.url}/fn/hello" in ours.greeting
         assert str(fresh_data / "admin.token") in ours.greeting
