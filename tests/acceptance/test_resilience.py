@@ -197,7 +197,6 @@ def test_an_upload_is_live_on_every_worker_with_its_answer(sturdy: Running) -> N
         assert {answer.body for answer in sturdy.at_once(6, "GET", "/fn/live")} == {b"version %d" % number}
 
 
-@pytest.mark.timeout(300)
 def test_thousands_of_requests_at_sixteen_connections_without_an_error(sturdy: Running) -> None:
     with Load(sturdy, 16) as load:
         load.wait_for(3000)
