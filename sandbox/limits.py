@@ -4,6 +4,7 @@ Owns: rlimits of the zygote and of its children, and the CPU clock of one run. K
 Two places, because some limits would stop the zygote itself: a process that may not fork cannot be a forker.
 """
 
+import errno
 import os
 import signal
 from resource import (
@@ -24,7 +25,7 @@ _OWN_DESCRIPTORS = 32  # of the zygote, beside one a child: epoll, signals, sock
 
 
 def limit_zygote(memory_bytes_max: int, pool_max: int) -> None:
-    """Set what children inherit for nothing; OSError or ValueError if one cannot be set.
+    """Set what children inherit for nothing; OSError if one cannot be set.
 
     ``memory_bytes_max``: the largest Lua heap that the operator allows any script.
     """
@@ -38,11 +39,12 @@ def limit_zygote(memory_bytes_max: int, pool_max: int) -> None:
 def limit_child(cpu_seconds_max: int) -> None:
     """Set what the zygote must not have: no forks, no new descriptors, the operator's maximum of CPU.
 
-    A soft limit of CPU ends the process with SIGXCPU, the hard one a second later with SIGKILL.
+    A soft limit of CPU ends the process with SIGXCPU, the hard one a second later with SIGKILL. OSError if one cannot
+    be set.
     """
-    setrlimit(RLIMIT_CPU, (cpu_seconds_max, cpu_seconds_max + 1))
-    setrlimit(RLIMIT_NPROC, (0, 0))
-    setrlimit(RLIMIT_NOFILE, (1, 1))  # number 0 is free for the one connection; nothing can be opened beside it
+    _lower(RLIMIT_CPU, cpu_seconds_max + 1, soft_below=1)
+    _lower(RLIMIT_NPROC, 0)
+    _lower(RLIMIT_NOFILE, 1)  # number 0 is free for the one connection; nothing can be opened beside it
 
 
 def start_cpu_clock(cpu_ms: int) -> None:
@@ -53,10 +55,14 @@ def start_cpu_clock(cpu_ms: int) -> None:
     signal.setitimer(signal.ITIMER_PROF, cpu_ms / 1000)
 
 
-def _lower(what: int, value: int) -> None:
+def _lower(what: int, value: int, soft_below: int = 0) -> None:
+    """To ``value``, or to what we were given if that is less: nobody but root may raise a hard limit."""
     hard = getrlimit(what)[1]
     allowed = value if hard < 0 else min(value, hard)  # -1 is RLIM_INFINITY
-    setrlimit(what, (allowed, allowed))
+    try:
+        setrlimit(what, (max(0, allowed - soft_below), allowed))
+    except ValueError:  # how Python says EPERM
+        raise PermissionError(errno.EPERM, f"the kernel refuses to set resource limit {what}") from None
 
 
 def _mapped_bytes() -> int:

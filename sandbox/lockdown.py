@@ -79,7 +79,7 @@ class LockDown:
         try:
             reason, active = step(), True
         except (OSError, ValueError) as error:
-            reason, active = str(error), False
+            reason, active = str(getattr(error, "strerror", None) or error), False
         self.layers.append(Layer(name, active, required, reason))
 
     def holds(self, name: str) -> bool:

@@ -84,11 +84,12 @@ class Running:
         self.process: subprocess.Popen[str] | None = None
         self.greeting = ""
         self.stderr: int | None = None  # where to send it; None: where ours goes
+        self.before: list[str] = []  # what its commands begin with, such as `command_without(…)`
 
     def start(self, *arguments: str) -> None:
         """Start and wait for the greeting."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "picloud", "up", *arguments],
+            [*self.before, sys.executable, "-m", "picloud", "up", *arguments],
             env=self.environment, stdout=subprocess.PIPE, stderr=self.stderr, text=True, start_new_session=True,
         )  # fmt: skip
         output = self._output()
@@ -121,7 +122,7 @@ class Running:
     def cli(self, *arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
         """Run `picloud …` against this PiCloud."""
         return subprocess.run(
-            [sys.executable, "-m", "picloud", *arguments],
+            [*self.before, sys.executable, "-m", "picloud", *arguments],
             env={**self.environment, **environment}, input=stdin, capture_output=True, check=False,
         )  # fmt: skip
 

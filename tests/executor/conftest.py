@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import sandbox
 from picloud import model
 from picloud.executor.client import NO_HOST_CALLS, HostCalls, SandboxClient
 from picloud.settings import ServerSettings
+from tests.deprived import ORDINARY, command_without
 
 PATIENCE_S = 60.0
 HERE = Path(__file__).parent
@@ -139,14 +140,17 @@ class Executor:
 StartExecutor = Callable[..., Executor]
 
 
-def _start(folder: Path, path: str, **changes: object) -> Executor:
+def _start(folder: Path, path: str, without: Sequence[str] = (), **changes: object) -> Executor:
     settings = ServerSettings(data=folder, **{"pool_spare": 4, "pool_max": 16, **changes})  # type: ignore[arg-type]
     ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     ready.bind("")  # an abstract address that the kernel chooses
     ready.settimeout(PATIENCE_S)
     notify = "@" + ready.getsockname()[1:].decode()
+    if "root" in without:
+        folder.mkdir()
+        os.chown(folder, ORDINARY, ORDINARY)
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "picloud.executor.supervisor"],
+        [*command_without(without), sys.executable, "-P", "-m", "picloud.executor.supervisor"],
         env={**settings.environment(), "PYTHONPATH": path, "NOTIFY_SOCKET": notify},
         stderr=subprocess.PIPE,
         text=True,
@@ -181,17 +185,26 @@ def probing_path(folder: Path) -> str:
 
 @pytest.fixture
 def start_executor(tmp_path: Path) -> Iterator[StartExecutor]:
-    """Start a real executor; with ``hostile=True`` its scripts are Python in a taken-over sandbox."""
+    """Start a real executor; with ``hostile=True`` its scripts are Python in a taken-over sandbox.
+
+    ``without`` things that tests/deprived.py takes away.
+    """
     started: list[Executor] = []
 
     def start(
-        *, hostile: bool = False, probing: bool = False, broken: str = "", ready: bool = True, **changes: object
+        *,
+        hostile: bool = False,
+        probing: bool = False,
+        broken: str = "",
+        without: Sequence[str] = (),
+        ready: bool = True,
+        **changes: object,
     ) -> Executor:
         folder = tmp_path / str(len(started))
         folder.mkdir()
         path = _hostile_path(folder, broken) if hostile else os.pathsep.join(_PATH)
         path = probing_path(folder) if probing else path
-        executor = _start(folder / "data", path, **changes)
+        executor = _start(folder / "data", path, without, **changes)
         started.append(executor)
         if ready:
             executor.await_ready()

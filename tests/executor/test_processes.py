@@ -27,7 +27,10 @@ from tests.executor.conftest import (
 )
 
 PTRACE_SEIZE = 0x4206
-REQUIRED = {"rlimits", "privileges", "capabilities", "parent-death", "no-new-privileges", "seccomp", "kill"}
+REQUIRED = {
+    *("rlimits", "privileges", "capabilities", "parent-death", "no-new-privileges"),
+    *("sandbox-limits", "seccomp", "kill"),
+}
 
 
 def family(executor: Executor) -> list[int]:
@@ -300,6 +303,6 @@ def test_the_socket_of_systemd_is_taken_and_left(tmp_path: Path) -> None:
 
 
 def test_the_probe_sees_what_the_executor_sees(executor: Executor) -> None:
-    found = protections.inspect()
+    found = protections.inspect(executor.settings)
 
     assert found == protections.read(executor.settings.run_dir / "protections.json")
