@@ -37,14 +37,14 @@ def limit_zygote(memory_bytes_max: int, pool_max: int) -> None:
 
 
 def limit_child(cpu_seconds_max: int) -> None:
-    """Set what the zygote must not have: no forks, no new descriptors, the operator's maximum of CPU.
+    """Set what the zygote must not have: no forks, the operator's maximum of CPU. OSError if one cannot be set.
 
-    A soft limit of CPU ends the process with SIGXCPU, the hard one a second later with SIGKILL. OSError if one cannot
-    be set.
+    A soft limit of CPU ends the process with SIGXCPU, the hard one a second later with SIGKILL.
+    The zygote's RLIMIT_NOFILE stays, for it is also how many descriptors of one user may be under way in messages: with
+    a lower one, a notification would fail with ETOOMANYREFS whenever the zygote had not read some others yet.
     """
     _lower(RLIMIT_CPU, cpu_seconds_max + 1, soft_below=1)
     _lower(RLIMIT_NPROC, 0)
-    _lower(RLIMIT_NOFILE, 1)  # number 0 is free for the one connection; nothing can be opened beside it
 
 
 def start_cpu_clock(cpu_ms: int) -> None:

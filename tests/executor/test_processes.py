@@ -193,6 +193,31 @@ def test_a_caller_that_hangs_up_ends_its_sandbox_at_once(executor: Executor) -> 
         os.close(descriptor)
 
 
+def test_sandboxes_accept_however_late_the_zygote_hears_of_it(executor: Executor) -> None:
+    """Their notifications carry descriptors, and the kernel counts those that nobody has read yet."""
+    from picloud.executor import packing
+    from sandbox import protocol
+
+    executor.await_rest()
+    zygote = executor.zygote
+    os.kill(zygote, signal.SIGSTOP)
+    try:
+        lines = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(executor.settings.pool_spare)]
+        for line in lines:
+            line.settimeout(PATIENCE_S)
+            line.connect(str(executor.settings.executor_socket))
+            line.send(protocol.frames(protocol.REQUEST, packing.run(program("return 1"), request()))[0])
+        assert [line.recv(65536)[:1] for line in lines] == [protocol.ACCEPTED] * len(lines)
+        assert [line.recv(65536)[:1] for line in lines] == [protocol.RESULT] * len(lines)
+    finally:
+        os.kill(zygote, signal.SIGCONT)
+        for line in lines:
+            line.close()
+
+    assert executor.run("return 1").outcome is Outcome.OK
+    assert executor.zygote == zygote
+
+
 def test_nothing_runs_while_nothing_happens(executor: Executor) -> None:
     for _ in range(20):
         executor.run("return 1")
