@@ -84,12 +84,13 @@ class Running:
         self.process: subprocess.Popen[str] | None = None
         self.greeting = ""
         self.stderr: int | None = None  # where to send it; None: where ours goes
+        self.module = "picloud"  # what is started: its `up`
         self.before: list[str] = []  # what its commands begin with, such as `command_without(…)`
 
     def start(self, *arguments: str) -> None:
         """Start and wait for the greeting."""
         self.process = subprocess.Popen(
-            [*self.before, sys.executable, "-m", "picloud", "up", *arguments],
+            [*self.before, sys.executable, "-m", self.module, "up", *arguments],
             env=self.environment, stdout=subprocess.PIPE, stderr=self.stderr, text=True, start_new_session=True,
         )  # fmt: skip
         output = self._output()

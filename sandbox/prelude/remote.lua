@@ -1,7 +1,7 @@
 -- Owns: host calls: what only the trusted side can do, by name, with strings both ways; and how many a run may make.
 local fault, host = (...).fault, (...).host
 
-local select = select
+local select, type = select, type
 local unpack = table.unpack
 local ask, call, raise = host.ask, host.call, fault.raise
 
@@ -37,7 +37,11 @@ local function invoke(name, ...)
   local bytes = #name + FIELD_BYTES
   local arguments = { ... } -- `select` in a loop would be quadratic
   for at = 1, select("#", ...) do
-    bytes = bytes + #arguments[at] + FIELD_BYTES
+    local argument = arguments[at]
+    if type(argument) ~= "string" then
+      raise(name .. ": a host call carries strings, not " .. type(argument))
+    end
+    bytes = bytes + #argument + FIELD_BYTES
   end
   if bytes > BYTES_MAX then
     raise(name .. ": " .. bytes .. " bytes are more than a host call may carry (" .. BYTES_MAX .. ")")

@@ -2,7 +2,6 @@
 
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,11 +18,11 @@ from picloud import model
 from picloud.executor.client import NO_HOST_CALLS, HostCalls, SandboxClient
 from picloud.settings import ServerSettings
 from tests.deprived import ORDINARY, command_without
+from tests.probing import probing_path
 
 PATIENCE_S = 60.0
 HERE = Path(__file__).parent
 BREAKAGES = {"seccomp": "\nFilter.install = lambda self: None\n"}  # appended to a module of the untrusted side
-PROBE = (b"return { env = env", b"env.probe = modules.remote.invoke\nreturn { env = env")  # host calls by any name
 _PATH = [str(Path(folder).absolute()) for folder in sys.path]
 
 
@@ -170,16 +169,6 @@ def _hostile_path(folder: Path, broken: str) -> str:
         original = (package / f"{broken}.py").read_text()
         (package / f"{broken}.py").unlink()
         (package / f"{broken}.py").write_text(original + BREAKAGES[broken])
-    return os.pathsep.join([str(folder), *_PATH])
-
-
-def probing_path(folder: Path) -> str:
-    """A path on which scripts have `probe(name, …)`, a host call by any name; nothing in production gives them one."""
-    package = folder / "sandbox"
-    shutil.copytree(Path(sandbox.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    environment = package / "prelude" / "environment.lua"
-    assert PROBE[0] in environment.read_bytes()
-    environment.write_bytes(environment.read_bytes().replace(*PROBE))
     return os.pathsep.join([str(folder), *_PATH])
 
 
