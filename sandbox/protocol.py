@@ -57,6 +57,7 @@ BAD_RESPONSE = b"bad-response"
 INVALID_REQUEST = b"invalid-request"
 
 CALL_BYTES_MAX = 2 * 1024 * 1024  # a host call's name and arguments; prelude/remote.lua has the same
+CALL_ARGUMENTS_MAX = 10_000  # the same: each costs the trusted end far more than its bytes
 REPLY_BYTES_MAX = 8 * 1024 * 1024  # its values; the trusted end sends no more
 LINE_OVERHEAD_BYTES = 64  # what a log line counts against log_bytes beside its text; prelude/log.lua has the same
 
@@ -74,11 +75,13 @@ def pack(*fields: bytes) -> bytes:
     return b"".join(parts)
 
 
-def unpack(payload: bytes) -> list[bytes]:
-    """Split a payload into its fields; ValueError if a length points outside it."""
-    fields = []
+def unpack(payload: bytes, fields_max: int | None = None) -> list[bytes]:
+    """Split a payload into its fields; ValueError if a length points outside it, or if they are more than that."""
+    fields: list[bytes] = []
     at, end = 0, len(payload)
     while at < end:
+        if len(fields) == fields_max:
+            raise ValueError(f"more than {fields_max} fields")
         start = at + _LENGTH_BYTES
         stop = start + int.from_bytes(payload[at:start], "little")
         if start > end or stop > end:
