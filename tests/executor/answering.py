@@ -28,7 +28,7 @@ class Server:
         self,
         *acts: Callable[[socket.socket], None],
         body: bytes = b"",
-        wall_ms: int = 300,
+        wall_ms: int = 60_000,
         on_log: OnLog = lambda _: None,
         host_calls: HostCalls = NO_HOST_CALLS,
     ) -> Run:
