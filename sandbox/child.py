@@ -12,7 +12,7 @@ import time
 
 import prctl
 
-from sandbox import limits, protocol, seccomp
+from sandbox import clock, limits, protocol, seccomp
 from sandbox.lua import Failure
 
 _SIGKILL = 9
@@ -98,7 +98,7 @@ def answer(engine: Engine, payload: bytes) -> None:
     """Run one request and write its RESULT or FAILURE."""
     mode, budget, seed, files, env, request = protocol.unpack(payload)
     allowed = Limits(protocol.unpack(budget))
-    limits.start_cpu_clock(allowed.cpu_ms)
+    clock.start(allowed.cpu_ms)
     before = time.thread_time_ns()  # the process's clock moves by ticks once a timer runs on it
     if mode == protocol.MODE_COMPILE:
         outcome: Result | Failure | None = engine.compile(protocol.unpack(files))

@@ -5,7 +5,7 @@ Read `lock_down` from top to bottom. Each line says why it stands where it does;
 
 1. *namespaces* need privileges, so they come first; without root a user namespace lends them. A pid namespace takes
    effect in the next child only, which becomes its init: `sandbox.zygote` forks a real one before any sandbox.
-2. *rlimits* read /proc, so before landlock. RLIMIT_NPROC and RLIMIT_CPU are each child's own: here they stop the forks.
+2. *rlimits* read /proc, so before landlock. RLIMIT_NPROC and the CPU clocks are each child's: here they stop the forks.
 3. the *bounding set*, ambient set and securebits need CAP_SETPCAP, so before the user changes.
 4. the *user* changes: groups first, since afterwards nobody may drop them.
 5. *capabilities* are emptied by name: in a user namespace, and with an unusual securebits, 4 leaves them in place.

@@ -15,11 +15,12 @@ import errno
 import os
 import struct
 
+from sandbox import clock
+
 CONNECTION, LISTENER, NOTIFY = 0, 3, 4  # descriptor numbers in a child
 
 _PROT_READ, _PROT_WRITE = 1, 2
 _MAP_PRIVATE, _MAP_ANONYMOUS = 2, 32
-_ITIMER_PROF = 2
 _ALL = 0xFFFF_FFFF_FFFF_FFFF
 
 Check = tuple[int, int, int]
@@ -34,7 +35,7 @@ POLICY: tuple[tuple[str, tuple[Check, ...]], ...] = (
     ("munmap", ()),
     ("mremap", ()),
     ("clock_gettime", ()),
-    ("setitimer", ((0, _ALL, _ITIMER_PROF),)),
+    ("timer_settime", ((0, _ALL, clock.SCRIPT),)),
     ("accept4", ((0, _ALL, LISTENER),)),
     ("sendmsg", ((0, _ALL, NOTIFY),)),
     ("close", ()),
@@ -50,8 +51,8 @@ NUMBERS: dict[str, dict[str, int]] = {
         "munmap": 11,
         "brk": 12,
         "mremap": 25,
-        "setitimer": 38,
         "sendmsg": 46,
+        "timer_settime": 223,
         "clock_gettime": 228,
         "exit_group": 231,
         "accept4": 288,
@@ -61,7 +62,7 @@ NUMBERS: dict[str, dict[str, int]] = {
         "read": 63,
         "write": 64,
         "exit_group": 94,
-        "setitimer": 103,
+        "timer_settime": 110,
         "clock_gettime": 113,
         "sendmsg": 211,
         "brk": 214,

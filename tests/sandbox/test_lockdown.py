@@ -14,7 +14,7 @@ from sandbox import lockdown
 ROOT = Path(sandbox.__file__).parents[1]
 HEAD = """
 import ctypes, errno, os, socket, sys
-from sandbox import limits, lockdown
+from sandbox import clock, limits, lockdown
 def told(attempt):
     try:
         attempt()
@@ -201,7 +201,7 @@ def test_a_namespace_has_no_network() -> None:
 
 
 def test_cpu_beyond_the_clock_ends_the_process() -> None:
-    source = HEAD + "limits.start_cpu_clock(50)\nwhile True: pass"
+    source = HEAD + "limits.limit_child(5); clock.start(50)\nwhile True: pass"
     ended = subprocess.run([sys.executable, "-c", source], cwd=ROOT, check=False, timeout=100)
 
     assert ended.returncode == -27  # SIGPROF
