@@ -2,8 +2,8 @@
 
 Owns: these timers. Knows nothing of scripts or pools.
 ITIMER_PROF and RLIMIT_CPU count whole ticks, each as used up by whoever runs when it comes: on a busy machine they
-ended scripts after three quarters of their CPU. A POSIX timer on CLOCK_PROCESS_CPUTIME_ID counts nanoseconds, and the kernel
-looks at it with each tick: late by one of those at most.
+ended scripts after three quarters of their CPU. A POSIX timer on CLOCK_PROCESS_CPUTIME_ID counts nanoseconds, and the
+kernel looks at it with each tick: late by one of those at most.
 
 CEILING is the operator's maximum, set before the seccomp filter stands; the filter lets SCRIPT alone be set after that.
 So a sandbox that was taken over can stretch its CPU to the maximum, and no further.
