@@ -28,6 +28,12 @@ Packed fields of REQUEST:
              body, params (packed name, value, …), headers (packed lower-case name, value, …)
 """
 
+from __future__ import annotations
+
+TYPE_CHECKING = False  # importing typing would cost each fork
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
 FRAME_BYTES_MAX = 64 * 1024  # an unprivileged SEQPACKET socket refuses 208 KiB
 CHUNK_BYTES_MAX = FRAME_BYTES_MAX - 2
 
@@ -98,3 +104,19 @@ def frames(tag: bytes, payload: bytes) -> list[bytes]:
     cuts = range(0, len(payload), CHUNK_BYTES_MAX)
     last = cuts[-1]
     return [tag + (b"\0" if at == last else b"\1") + payload[at : at + CHUNK_BYTES_MAX] for at in cuts]
+
+
+def cut(tag: bytes, fields: Sequence[bytes]) -> Iterator[bytes | bytearray]:
+    """The same frames of these fields, each made when it is asked for: a large field is not held once more."""
+    frame = bytearray(tag + b"\0")
+    for field in fields:
+        for part in (len(field).to_bytes(_LENGTH_BYTES, "little"), field):
+            at = 0
+            while len(frame) + len(part) - at > FRAME_BYTES_MAX:
+                stop = at + FRAME_BYTES_MAX - len(frame)
+                frame += part[at:stop]
+                frame[1] = 1
+                yield frame
+                frame, at = bytearray(tag + b"\0"), stop
+            frame += part[at:]
+    yield frame
