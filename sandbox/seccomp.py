@@ -6,8 +6,10 @@ Descriptors are capabilities: `accept4` works on the listener's number only, `se
 and `write` on the connection's. Once the first two are closed nothing here can make a descriptor again.
 
 aarch64 needs no other calls: glibc uses `mmap`, `brk`, `accept4`, `exit_group` there too, only the numbers differ.
-Left out on purpose, so that nothing becomes executable or moves: `mprotect` (glibc calls it for threads' arenas only),
-`madvise`, `futex`, `rt_sigaction`. `abort` therefore ends with SIGSYS, not SIGABRT.
+Left out on purpose, so that no memory becomes executable or is put where a process wants it: `mprotect` (glibc calls
+it for threads' arenas only), MAP_FIXED and MREMAP_FIXED. And what nothing of ours needs: `madvise`, `futex`,
+`rt_sigaction`; `abort` therefore ends with SIGSYS, not SIGABRT. Clocks are those of the machine and of the process
+itself: the number of any other is made of a process or a descriptor, and tells of it.
 """
 
 import ctypes
@@ -21,7 +23,9 @@ CONNECTION, LISTENER, NOTIFY = 0, 3, 4  # descriptor numbers in a child
 
 _PROT_READ, _PROT_WRITE = 1, 2
 _MAP_PRIVATE, _MAP_ANONYMOUS = 2, 32
-_ALL = 0xFFFF_FFFF_FFFF_FFFF
+_MREMAP_MAYMOVE = 1
+_CLOCKS = 0xF  # the fixed ones; clockid_t has 32 bits, and what stands above them in the register is anybody's
+_ALL, _INT = 0xFFFF_FFFF_FFFF_FFFF, 0xFFFF_FFFF
 
 Check = tuple[int, int, int]
 """(argument's index, mask, value): the call is allowed if ``argument & mask == value``."""
@@ -33,8 +37,8 @@ POLICY: tuple[tuple[str, tuple[Check, ...]], ...] = (
     # the value is compared whole: MAP_FIXED, MAP_SHARED and files are out, and so is PROT_EXEC
     ("mmap", ((2, _ALL & ~(_PROT_READ | _PROT_WRITE), 0), (3, _ALL, _MAP_PRIVATE | _MAP_ANONYMOUS))),
     ("munmap", ()),
-    ("mremap", ()),
-    ("clock_gettime", ()),
+    ("mremap", ((3, _ALL & ~_MREMAP_MAYMOVE, 0),)),
+    ("clock_gettime", ((0, _INT & ~_CLOCKS, 0),)),
     ("timer_settime", ((0, _ALL, clock.SCRIPT),)),
     ("accept4", ((0, _ALL, LISTENER),)),
     ("sendmsg", ((0, _ALL, NOTIFY),)),

@@ -46,7 +46,11 @@ VALUES: Facts = {
     "PROT_WRITE": seccomp._PROT_WRITE,
     "MAP_PRIVATE": seccomp._MAP_PRIVATE,
     "MAP_ANONYMOUS": seccomp._MAP_ANONYMOUS,
+    "MREMAP_MAYMOVE": seccomp._MREMAP_MAYMOVE,
     "ITIMER_PROF": seccomp._ITIMER_PROF,
+    "CLOCK_REALTIME": 0,
+    "CLOCK_TAI": 11,  # the last of those that are no process's and no descriptor's
+    "sizeof(__kernel_clockid_t)": 4,
     **NAMESPACES,
     "PR_SET_SECCOMP": seccomp._PR_SET_SECCOMP,
     "PR_CAPBSET_READ": lockdown._PR_CAPBSET_READ,
