@@ -13,8 +13,9 @@
 
 What crosses the line, and what each side believes:
 
-- *exec*: argv with whole numbers, an empty environment, the listening socket, two pipes. No file, no secret, no memory
-  of a trusted process. The supervisor believes no more than the form of a report's lines.
+- *exec*: argv with the folders of three packages and whole numbers, an empty environment, the listening socket, two
+  pipes. No file, no secret, no memory of a trusted process. The supervisor believes no more than the form of a
+  report's lines.
 - *caller → sandbox*: one REQUEST (`sandbox.protocol`): the program, its environment, the request. Trusted.
 - *caller ⇄ sandbox*: a CALL for what only the trusted side can do, and its REPLY, while the script waits.
 - *sandbox → caller*: ACCEPTED, CALL, LOG, RESULT, FAILURE. Every byte is hostile; `picloud.executor.frames` alone reads
