@@ -40,7 +40,8 @@ local function status_of(value, default)
   end
   if number_type(value) ~= "integer" then
     local kind = type(value)
-    refuse("status must be an integer, not " .. (kind == "number" and tostring(value) or "a " .. kind))
+    local shown = value ~= value and "NaN" or tostring(value) -- C spells it "nan" or "-nan", as the processor likes
+    refuse("status must be an integer, not " .. (kind == "number" and shown or "a " .. kind))
   elseif value < 200 or value > 599 then
     refuse("status must be from 200 to 599, not " .. tostring(value))
   end

@@ -37,7 +37,7 @@ class Engine:
     def __init__(self, *, emit_log: Callable[[bytes, bytes, bytes], None], call_host: Callable[..., Any]) -> None:
         self.emit_log = emit_log
         self.call_host = call_host
-        syscall(39)  # getpid: the first call through ctypes allocates
+        syscall(-1)  # there is none: the first call through ctypes allocates
 
     def warm_up(self) -> None:
         """Nothing to touch."""

@@ -61,7 +61,7 @@ def test_a_result_becomes_a_response(script: str, status: int, fields: list[tupl
         ("return {status = 'abc'}", "status must be an integer, not a string"),
         ("return {status = '200'}", "status must be an integer, not a string"),
         ("return {status = 200.5}", "status must be an integer, not 200.5"),
-        ("return {status = 0/0}", "status must be an integer, not -nan"),
+        ("return {status = 0/0}", "status must be an integer, not NaN"),
         ("return {status = 1e300}", "status must be an integer, not 1e+300"),
         ("return {status = {}}", "status must be an integer, not a table"),
         ("return {headers = 'x'}", "headers must be a table, not a string"),
