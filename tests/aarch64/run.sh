@@ -51,6 +51,6 @@ rm -rf "$root"/{boot,lib/modules,usr/share/doc,usr/share/man,usr/share/locale}
 (cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) > "$work/initrd.gz"
 rm -rf "$root"
 
-timeout 3600 qemu-system-aarch64 -M virt -cpu cortex-a72 -accel tcg,tb-size=512 -smp 2 -m 3072 -nic none -nographic -no-reboot \
+timeout 7200 qemu-system-aarch64 -M virt -cpu cortex-a72 -accel tcg,tb-size=512 -smp 2 -m 3072 -nic none -nographic -no-reboot \
   -kernel "$work/kernel" -initrd "$work/initrd.gz" -append "console=ttyAMA0 quiet panic=-1 mitigations=off${TESTS:+ TESTS=\"$TESTS\"}" < /dev/null | tee "$work/log"
 grep -q '^tests finished with status 0' "$work/log"

@@ -137,7 +137,8 @@ def test_a_taken_over_sandbox_stretches_its_cpu_but_never_its_wall_time(hostile:
 
 
 def test_memory_beyond_all_limits_is_the_memory_limit(hostile: Executor) -> None:
-    run = hostile.run("x = []\nwhile True: x.append(bytearray(1 << 24))")
+    hog = "x = []\nwhile True: x.append(bytearray(1 << 24))"
+    run = hostile.run(hog, cpu_ms=300_000, wall_ms=300_000)  # a gigabyte takes a slow machine its time
 
     assert run.outcome is Outcome.MEMORY_LIMIT
 
