@@ -30,7 +30,7 @@ FORBIDDEN = {name: number for number in range(LAST_NUMBER) if (name := named(num
 
 
 def test_every_system_call_beside_the_policy_ends_the_process(hostile: Executor) -> None:
-    assert len(FORBIDDEN) > 300
+    assert len(FORBIDDEN) > 290  # aarch64 never had some fifty of x86's
     survived = {
         name: run
         for name, number in FORBIDDEN.items()
