@@ -26,7 +26,8 @@ What crosses the line, and what each side believes:
 
 What a taken-over sandbox holds: memory up to RLIMIT_AS, CPU up to CEILING, one socket to the caller of this one
 request, a dozen system calls of which none makes a descriptor, and nothing that outlives it. It can lie to that caller
-about its own answer, and it can stretch its CPU from the script's limit to the operator's maximum, never its wall time.
+about its own answer, ask for the host calls of its own script, which the caller checks as if Lua had not, and stretch
+its CPU from the script's limit to the operator's maximum, never its wall time.
 It is a restricted process on a shared kernel, not a virtual machine.
 
 Modules: `protocol` (the messages) · `zygote` (forks and buries; `pool` decides, `init` is PID 1) · `lockdown` (what is
