@@ -16,7 +16,6 @@ from types import MappingProxyType
 
 import pytest
 
-from picloud.orchestrator import admission
 from sandbox import lockdown, seccomp, zygote
 
 INCLUDE = Path("/usr/include")
@@ -88,6 +87,8 @@ def layout(of: str, code: str, *fields: str) -> Facts:
     return found
 
 
+FLOCK = layout("flock", "@hhqqi4x", "l_type", "l_whence", "l_start", "l_len", "l_pid")  # of picloud's admission
+
 LAYOUTS: Facts = {
     **layout("sock_filter", "<HBBI", "code", "jt", "jf", "k"),
     "sizeof(struct sock_fprog)": 16,
@@ -102,7 +103,7 @@ LAYOUTS: Facts = {
     "__builtin_offsetof(struct landlock_ruleset_attr, handled_access_fs)": 0,
     "sizeof(((struct landlock_ruleset_attr *)0)->handled_access_fs)": 8,
     **layout("timeval", "@ll", "tv_sec", "tv_usec"),  # of SO_RCVTIMEO, in picloud.executor.line
-    **layout("flock", "@hhqqi4x", "l_type", "l_whence", "l_start", "l_len", "l_pid"),
+    **FLOCK,
     "F_OFD_SETLK": 37,
 }
 
@@ -113,7 +114,7 @@ OF_THE_C_LIBRARY: Facts = {
     **layout("ucred", "@iII", "pid", "uid", "gid"),
     "CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct ucred)) <= 64": zygote._ANCILLARY_BYTES == 64,
     "sizeof(sigset_t)": 16 * 8,  # for signalfd
-    "sizeof(struct flock)": len(admission._flock(0, 0)),
+    **FLOCK,
 }
 
 
