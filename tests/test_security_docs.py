@@ -1,8 +1,10 @@
 """docs/security.md against the code: its table of layers, the calls that it names, and its folder of scripts."""
 
+import json
 import re
+import subprocess
+import sys
 
-from picloud.executor import protections
 from sandbox import seccomp
 from tests.documents import rows, section, spans
 from tests.running import ROOT
@@ -13,7 +15,10 @@ LAYERS = "## The layers"
 
 def test_every_layer_of_the_probe_is_in_the_table_and_no_other() -> None:
     documented = {spans(name)[0]: required == "yes" for name, required, _ in rows(section(PAGE, LAYERS))}
-    probed = {item.name: item.required for item in protections.inspect()}
+    told = subprocess.run(
+        [sys.executable, "-P", "-m", "picloud", "doctor", "--json"], capture_output=True, cwd=ROOT, check=False
+    )
+    probed = {layer["name"]: layer["required"] for layer in json.loads(told.stdout)}
 
     assert documented == {"user-namespace": False} | probed  # root needs none
 
