@@ -11,7 +11,7 @@ import pytest
 
 from picloud.model import DEFAULT_POLICY, Limits
 from tests.acceptance.test_cli import text
-from tests.executor.conftest import probing_path
+from tests.probing import probing_path
 from tests.running import Answer, Running, running
 
 OK = "ok"

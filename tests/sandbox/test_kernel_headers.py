@@ -6,7 +6,9 @@ compiler or no headers is a failure. What older headers do not know yet (NEWER) 
 running kernel takes it is seen by test_lockdown.
 """
 
+import ctypes
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -16,14 +18,15 @@ from types import MappingProxyType
 
 import pytest
 
-from sandbox import lockdown, seccomp, zygote
+from sandbox import clock, lockdown, seccomp, zygote
 
 INCLUDE = Path("/usr/include")
 MACHINES = sorted({os.uname().machine, "aarch64"})
 Facts = Mapping[str, int]
 """An expression of C → the value that our code takes it to have."""
 
-KERNEL = """asm/unistd.h asm/socket.h linux/audit.h linux/capability.h linux/fcntl.h linux/filter.h linux/landlock.h
+KERNEL = """asm/unistd.h asm/socket.h asm/signal.h asm/siginfo.h linux/audit.h linux/capability.h
+            linux/fcntl.h linux/filter.h linux/landlock.h
             linux/mman.h linux/prctl.h linux/sched.h linux/seccomp.h linux/securebits.h linux/time.h"""
 C_LIBRARY = "fcntl.h signal.h sys/socket.h sys/time.h"
 
@@ -46,7 +49,9 @@ VALUES: Facts = {
     "MAP_PRIVATE": seccomp._MAP_PRIVATE,
     "MAP_ANONYMOUS": seccomp._MAP_ANONYMOUS,
     "MREMAP_MAYMOVE": seccomp._MREMAP_MAYMOVE,
-    "ITIMER_PROF": seccomp._ITIMER_PROF,
+    "CLOCK_PROCESS_CPUTIME_ID": clock._PROCESS_CPU,
+    "SIGEV_SIGNAL": clock._BY_SIGNAL,
+    "SIGPROF": signal.SIGPROF,
     "CLOCK_REALTIME": 0,
     "CLOCK_TAI": 11,  # the last of those that are no process's and no descriptor's
     "sizeof(__kernel_clockid_t)": 4,
@@ -102,6 +107,12 @@ LAYOUTS: Facts = {
     "_LINUX_CAPABILITY_U32S_3 * sizeof(struct __user_cap_data_struct)": 6 * 4,
     "__builtin_offsetof(struct landlock_ruleset_attr, handled_access_fs)": 0,
     "sizeof(((struct landlock_ruleset_attr *)0)->handled_access_fs)": 8,
+    "sizeof(struct sigevent)": ctypes.sizeof(clock._Event),
+    "__builtin_offsetof(struct sigevent, sigev_signo)": clock._Event.signal.offset,
+    "__builtin_offsetof(struct sigevent, sigev_notify)": clock._Event.notify.offset,
+    "sizeof(struct __kernel_itimerspec)": ctypes.sizeof(clock._Setting),
+    "__builtin_offsetof(struct __kernel_itimerspec, it_value)": clock._Setting.s.offset,
+    "__builtin_offsetof(struct __kernel_itimerspec, it_value.tv_nsec)": clock._Setting.ns.offset,
     **layout("timeval", "@ll", "tv_sec", "tv_usec"),  # of SO_RCVTIMEO, in picloud.executor.line
     **FLOCK,
     "F_OFD_SETLK": 37,
