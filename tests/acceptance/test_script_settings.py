@@ -238,7 +238,7 @@ def test_sandboxes_get_no_more_cpu_than_the_operator_allows(fresh_data: Path) ->
     with running(fresh_data, PICLOUD_CPU_MS_MAX="1500", PICLOUD_MEMORY_BYTES_MAX="16777216") as ours:
         ours.deploy("any", "return 1")
         assert ours.call("GET", "/fn/any").status == 200
-        eventually(lambda: cpu_limits(ours), lambda limits: limits == {("4", "5")})  # behind the exact clock, which is at 2 s
+        eventually(lambda: cpu_limits(ours), lambda limits: limits == {("4", "5")})  # the exact clock is at 2
 
 
 def cpu_limits(ours: Running) -> set[tuple[str, ...]]:

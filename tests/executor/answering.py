@@ -21,7 +21,8 @@ class Server:
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.listener.bind(str(path))
         self.listener.listen(4)
-        self.client = SandboxClient(path, queue_ms=200)
+        self.client = SandboxClient(path, queue_ms=int(PATIENCE_S * 1000))
+        self.impatient = SandboxClient(path, queue_ms=200)
         self.kept: list[socket.socket] = []
 
     def run(

@@ -17,7 +17,6 @@ from tests.executor.answering import ANSWER, Server
 from tests.executor.conftest import PATIENCE_S, program, request
 
 
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     made = Server(tmp_path / "s")

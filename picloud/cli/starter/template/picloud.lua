@@ -268,6 +268,25 @@ function kv.list(options) end
 ---@return picloud.kv
 function kv.open(name) end
 
+---@class picloud.Invoke
+---@field method? string Without it, POST.
+---@field path? string
+---@field query? table<string, string>|string
+---@field headers? table<string, string>
+---@field body? string|table A table is sent as JSON.
+
+---@class picloud.Answer
+---@field status integer
+---@field headers table<string, string> Lower-case names.
+---@field body string
+---@field json fun(self: picloud.Answer): any
+
+---Run another script as part of this invocation: what it writes is stored with it, or not at all.
+---@param name string
+---@param request? picloud.Invoke
+---@return picloud.Answer
+function invoke(name, request) end
+
 ---The files of the script's bundle.
 files = {}
 
