@@ -110,7 +110,7 @@ def test_whatever_a_sandbox_sends_a_run_ends_by_its_deadline(server: Server, dee
         with Misbehaving(server, deeds):
             began = time.monotonic()
             body = request(bytes(deeds[3]))
-            run = server.client.run(program("return 1", wall_ms=WALL_MS, host_calls=3), body, lines.append, binding)
+            run = server.impatient.run(program("return 1", wall_ms=WALL_MS, host_calls=3), body, lines.append, binding)
             took_s.append(time.monotonic() - began)
         assert isinstance(run, Run)
         assert binding.asked <= 3
@@ -125,7 +125,7 @@ def test_whatever_a_sandbox_sends_a_compilation_finds_nothing_a_problem_or_no_ex
     accepts, packets, _, body_bytes = deeds
     misbehaving = Misbehaving(server, (accepts, packets, True, body_bytes))
     with misbehaving, contextlib.suppress(errors.Overloaded, errors.ExecutorLost):
-        problem = server.client.check({"main.lua": bytes(body_bytes)})
+        problem = server.impatient.check({"main.lua": bytes(body_bytes)})
         assert problem is None or problem.message
 
 
