@@ -17,7 +17,9 @@ def main(words: list[str]) -> int:
     """Apply every layer to this process, tell the status pipe, and exit: 0 if it would be enough to serve."""
     options = Options(words)
     filter_ = seccomp.Filter()
-    locked = lock_down(options.uid, options.gid, options.supervisor, options.memory_bytes_max, options.most)
+    locked = lock_down(
+        options.uid, options.gid, options.supervisor, options.memory_bytes_max, options.most + options.parked
+    )
     if locked.holds("pid-namespace"):
         start_init()
     prove(locked, filter_)

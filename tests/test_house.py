@@ -33,7 +33,7 @@ HOMES = {
         "picloud.messages",
         "picloud.dashboard",
     ),
-    "urllib3": ("picloud.cli.client",),
+    "urllib3": ("picloud.cli.client", "picloud.orchestrator.outbound"),
     "click": ("picloud.cli",),
     "rich": ("picloud.cli",),
     "inotify_simple": ("picloud.cli.changes",),

@@ -2,6 +2,7 @@
 
 Owns: the words of the platform as types. Knows nothing of how they are stored, sent or run; imports nothing of ours.
 
+    hosts     names and addresses of other servers, and patterns of them
     scripts   scripts, versions and routes, and what an upload is
     state     what scripts keep between runs
     settings  what holds for a script, and what the operator allows
@@ -9,6 +10,12 @@ Owns: the words of the platform as types. Knows nothing of how they are stored, 
     records   what is kept of it: invocations and log lines
 """
 
+from picloud.model.hosts import (
+    HostPattern,
+    host_and_port,
+    normal_host,
+    private_hosts,
+)
 from picloud.model.records import (
     Invocation,
     InvocationFilter,
@@ -79,6 +86,7 @@ __all__ = [
     "Cors",
     "Entry",
     "HeaderList",
+    "HostPattern",
     "Invocation",
     "InvocationFilter",
     "Level",
@@ -106,7 +114,10 @@ __all__ = [
     "Value",
     "ValueKind",
     "Version",
+    "host_and_port",
     "is_script_name",
     "is_variable_name",
     "new_id",
+    "normal_host",
+    "private_hosts",
 ]

@@ -6,7 +6,7 @@ does. The transaction begins with the first call that needs one, and is rolled b
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol
@@ -78,13 +78,23 @@ Binding = Callable[["Attempt", Sequence[bytes]], Sequence[bytes]]
 """Does one host call: strings in → strings out. A CallerError is the script's to catch, all else ends its run."""
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an invocation asks of who runs it."""
+
+    mark: Callable[[], None]  # make it known, to last, that it is about to call out; DatabaseUnavailable
+    sandbox_parked: Callable[[], AbstractContextManager[None]]  # a sandbox of it waits while the block lasts
+    place_parked: Callable[[], AbstractContextManager[bool]]  # all of it does; False: it keeps its place all the same
+
+
 @dataclass(slots=True)
 class Shared:
     """What an attempt and those that it invokes have in common: one transaction, and what was seen in it."""
 
     source: WorkSource
+    surroundings: Surroundings
     work: Work | None = None
-    http_calls: int = 0
+    http_calls: int = 0  # that began
     keys_read: dict[tuple[str, str], Entry | None] = field(default_factory=dict)  # (space, key) → what was there
     invoked: list[Record] = field(default_factory=list)
 
@@ -144,10 +154,21 @@ class Attempt:
         if savepoint.restored:
             self.shared.keys_read = keys_read
 
+    def call_out(self) -> None:
+        """Before each thing that cannot be undone. The first is marked on the invocation, by itself."""
+        if not self.shared.http_calls:
+            self.shared.surroundings.mark()
+        self.shared.http_calls += 1
+
+    def parked(self) -> AbstractContextManager[None]:
+        """Wait for another sandbox: this one computes nothing meanwhile."""
+        return self.shared.surroundings.sandbox_parked()
+
     @contextmanager
-    def parked(self) -> Iterator[None]:
-        """Wait for somebody else: this sandbox computes nothing meanwhile."""
-        yield
+    def waiting(self) -> Iterator[None]:
+        """Wait for the world outside: nothing of the invocation computes meanwhile, and others have its place."""
+        with self.shared.surroundings.place_parked() as parked, self.parked() if parked else nullcontext():
+            yield
 
     def settle(self, invocation: Invocation) -> None:
         """Make what was done last, with the invocation's row. TransactionConflict, DatabaseUnavailable: nothing does;
@@ -163,6 +184,6 @@ class Attempts:
         self._source = source
         self._bindings = bindings
 
-    def begin(self, program: Program, request: Request) -> Attempt:
+    def begin(self, program: Program, request: Request, surroundings: Surroundings) -> Attempt:
         """An attempt that has done nothing yet."""
-        return Attempt(program, request, self._bindings, Shared(self._source))
+        return Attempt(program, request, self._bindings, Shared(self._source, surroundings))

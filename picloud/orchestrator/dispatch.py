@@ -18,9 +18,10 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 from picloud.errors import (
@@ -35,7 +36,7 @@ from picloud.errors import (
 from picloud.executor.client import HostCalls
 from picloud.model import LogLine, Outcome, Program, Request, Run
 from picloud.orchestrator.admission import Admission
-from picloud.orchestrator.attempt import Attempts
+from picloud.orchestrator.attempt import Attempt, Attempts, Surroundings
 from picloud.orchestrator.journal import Journal
 
 _PAUSE_S = (0.001, 0.1)  # before it runs again: half of the first to half of the last at least, and at random
@@ -55,6 +56,9 @@ class ExecutorClient(Protocol):
 
     def run(self, program: Program, request: Request, on_log: Callable[[LogLine], None], host_calls: HostCalls) -> Run:
         """Run once, to one of the outcomes; raises what `host_calls` does, and nothing for what a script does."""
+
+    def parked(self) -> AbstractContextManager[None]:
+        """For a block in which the sandbox of a run waits, and takes no place from those that compute."""
 
 
 class RequestSource(Protocol):
@@ -127,30 +131,49 @@ class Dispatcher:
                     self._changed.notify_all()
 
     def _admitted(self, program: Program, request: Request, started_at: datetime, lines: list[LogLine]) -> Run:
+        limit = program.settings.limits.concurrency
         try:
-            with self._admission.node(), self._admission.script(program.script, program.settings.limits.concurrency):
-                return self._settled(program, request, started_at, lines)
+            with self._admission.node() as place, self._admission.script(program.script, limit):
+                mark = partial(self._journal.mark, program, request, started_at)
+                surroundings = Surroundings(mark, self._executor.parked, place.parked)
+                return self._settled(program, request, started_at, surroundings, lines)
         except tuple(_OUTCOMES) as error:
             return _ended(error)
 
-    def _settled(self, program: Program, request: Request, started_at: datetime, lines: list[LogLine]) -> Run:
+    def _settled(
+        self,
+        program: Program,
+        request: Request,
+        started_at: datetime,
+        surroundings: Surroundings,
+        lines: list[LogLine],
+    ) -> Run:
         """Run and settle; again after a clash, until the deadline."""
         deadline = time.monotonic() + program.settings.limits.wall_ms / 1000
         for pause_s in _pauses():
             lines.clear()
-            with self._attempts.begin(_until(program, deadline), request) as attempt:
+            with self._attempts.begin(_until(program, deadline), request, surroundings) as attempt:
                 try:
-                    run = self._executor.run(attempt.program, request, lines.append, attempt)
-                    if run.outcome is Outcome.OK and run.committed:
-                        attempt.settle(self._journal.invocation(program, request, run, started_at))
-                    for invoked in attempt.shared.invoked:
-                        self._journal.keep(invoked)
-                    return run
+                    return self._run(attempt, started_at, lines)
                 except TransactionConflict as clash:
-                    if attempt.shared.http_calls:
-                        return Run(Outcome.CONFLICT, detail=f"{clash}; it has called out, so it was not run again")
+                    if calls := attempt.shared.http_calls:
+                        detail = f"{clash}; it has called out, so it was not run again"
+                        return Run(Outcome.CONFLICT, detail=detail, http_calls=calls)
             time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
         raise AssertionError
+
+    def _run(self, attempt: Attempt, started_at: datetime, lines: list[LogLine]) -> Run:
+        """Run and settle once; TransactionConflict."""
+        try:
+            ran = self._executor.run(attempt.program, attempt.request, lines.append, attempt)
+            run = replace(ran, http_calls=attempt.shared.http_calls)
+            if run.outcome is Outcome.OK and run.committed:
+                attempt.settle(self._journal.invocation(attempt.program, attempt.request, run, started_at))
+            for invoked in attempt.shared.invoked:
+                self._journal.keep(invoked)
+            return run
+        except tuple(_OUTCOMES) as error:
+            return replace(_ended(error), http_calls=attempt.shared.http_calls)
 
 
 def _ended(error: PicloudError) -> Run:

@@ -84,8 +84,10 @@ class Invoking:
         return _answer(name, run)
 
     def _run(self, attempt: Attempt, program: Program, request: Request, lines: list[LogLine]) -> Run:
+        calls_before = attempt.shared.http_calls
         with attempt.savepoint() as before:
-            run = self._runner.run(program, request, lines.append, attempt.invoking(program, request))
+            ran = self._runner.run(program, request, lines.append, attempt.invoking(program, request))
+            run = replace(ran, http_calls=attempt.shared.http_calls - calls_before)
             if run.outcome is not Outcome.OK or not run.committed:
                 before.restore()
             return run
