@@ -4,10 +4,10 @@ Who opens connections
     `connection.connect` is the only call of psycopg2.connect, and sets every session up the same: autocommit, so that
     each BEGIN and COMMIT is a statement of ours; UTC; synchronous_commit on; kernel keepalives on both ends and
     client_connection_check_interval, so that the locks of a lost client are free within 25 s, of a killed one at once.
-    Four things call it, each after fork: `pool` (4 for the API and invocations, 1 for records, of each worker),
+    Four things call it, each after fork: `pool` (4 for the API and invocations, 2 for records, of each worker),
     `listener` (1 of each worker, for what changes), `logs.listen` (1 of each worker, while somebody follows a log
     there) and `migrate` (1, while it runs). `pool.vacuum` borrows one more, rarely.
-    PostgreSQL has max_connections=100, of which 3 are reserved: 2 workers hold 12, and 14 while logs are followed.
+    PostgreSQL has max_connections=100, of which 3 are reserved: 2 workers hold 14, and 16 while logs are followed.
 
 What a transaction promises
     1. `with pool.transaction() as cursor` commits when the block ends and rolls back when it raises.
