@@ -36,7 +36,7 @@ from tests.sandbox.lua_support import LuaLimits, LuaRequest, body, failure, refu
         ("local x = os.date('%Ez')", "main.lua:1: bad argument #1 to 'date' (invalid conversion specifier '%Ez')", 1),
         ("jobs.send('a', 1)", "main.lua:1: jobs is not available in this version of PiCloud", 1),
         ("\ninvoke('x')", "main.lua:2: invoke is not available in this version of PiCloud", 2),
-        ("local x = http.fetch", "main.lua:1: http is not available in this version of PiCloud", 1),
+        ("local x = events.publish", "main.lua:1: events is not available in this version of PiCloud", 1),
         ("secrets.x = 1", "main.lua:1: secrets is not available in this version of PiCloud", 1),
         ("for _ in pairs(jobs) do end", "main.lua:1: jobs is not available in this version of PiCloud", 1),
         ("setmetatable({}, {__gc = print})", "main.lua:1: __gc is not available in a sandbox", 1),
