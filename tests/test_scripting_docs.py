@@ -18,10 +18,7 @@ PAGE = ROOT / "docs" / "scripting.md"
 REQUEST_SOURCE = Path(lua.__file__).parent / "prelude" / "request.lua"
 
 LUAS_OWN = "### Lua's own"
-LIBRARIES = [
-    f"### `{name}`"
-    for name in ("json", "log", "env", "secrets", "crypto", "base64", "url", "html", "time", "kv", "invoke")
-]
+LIBRARIES = [f"### `{name}`" for name in ("json", "log", "env", "crypto", "base64", "url", "html", "time")]
 OF_BUNDLES = "### `files` and `require`"
 
 WALK = """

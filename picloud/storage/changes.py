@@ -16,7 +16,6 @@ class Changed(enum.StrEnum):
     SCRIPT = "script"  # one, named
     ROUTES = "routes"  # any
     TOKENS = "tokens"  # any
-    SECRETS = "secrets"  # one, named, or any
 
 
 def announce(cursor: Cursor, what: Changed, name: str = "") -> None:

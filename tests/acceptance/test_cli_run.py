@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.executor.conftest import await_end
-from tests.processes import descendants
-from tests.running import ROOT
+from tests.running import ROOT, descendants
 
 
 @pytest.fixture
@@ -163,7 +162,7 @@ def test_a_run_that_is_stopped_leaves_no_process_behind(
     family = descendants(process.pid)
     assert len(family) >= 3  # it, the executor, the zygote, …
     process.send_signal(number)
-    assert process.wait(60) == status
+    assert process.wait(20) == status
     assert b"Traceback" not in process.stderr.read()
     process.stderr.close()
     for pid in family:

@@ -12,8 +12,7 @@ import pytest
 
 from picloud.auth import digest, is_secret, new_secret
 from picloud.storage.pool import Pool
-from tests.processes import descendants
-from tests.running import Answer, Running, eventually, running
+from tests.running import Answer, Running, descendants, eventually, running
 
 
 def names(picloud: Running) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -55,9 +54,6 @@ class Line(NamedTuple):
 SEED = bytes(range(32))
 
 
-CallHost = Callable[[bytes, tuple[bytes, ...]], list[bytes]]
-
-
 def refuse(name: bytes, _arguments: tuple[bytes, ...]) -> list[bytes]:
     """Nobody is there to call."""
     return [REFUSED, name + b" is not available"]
@@ -72,13 +68,12 @@ def run(
     env: dict[bytes, bytes] | None = None,
     logs: list[Line] | None = None,
     seed: bytes = SEED,
-    host: CallHost = refuse,
 ) -> Result | Failure:
     """Run a script once in an engine of its own."""
     lines: list[Line] = [] if logs is None else logs
     engine = Engine(
         emit_log=lambda level, message, fields: lines.append(Line(level, message, fields)),
-        call_host=host,
+        call_host=refuse,
     )
     sources = {b"main.lua": script.encode() if isinstance(script, str) else script, **(files or {})}
     return engine.run(
