@@ -82,6 +82,10 @@ class PreconditionFailed(CallerError):
     """The condition in the request does not hold."""
 
 
+class SpaceFull(Conflict):
+    """What is kept there has reached its limit."""
+
+
 class BodyTooLarge(CallerError):
     """The request's body is larger than is allowed."""
 
@@ -99,6 +103,10 @@ class Overloaded(PicloudError):
 
 class ConcurrencyLimit(PicloudError):
     """The script runs as often at once as its settings allow; try again in a moment."""
+
+
+class DeadlinePassed(PicloudError):
+    """The time that this may take is up."""
 
 
 # ── ours ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -20,6 +20,9 @@ from picloud.model import DEFAULT_POLICY, LIMITS_MOST, Access, Limits, Policy
 
 PREFIX = "PICLOUD_"
 
+_CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd's
+_SECRET_KEY_CREDENTIAL = "picloud-secret-key"  # noqa: S105 - a name
+
 _UNIX_PATH_BYTES_MAX = 107  # of a socket's address
 _LONGEST_SOCKET_NAME = "/.s.PGSQL.5432.lock"
 _MEMORY_BYTES_MIN = 1024 * 1024  # half of it is a sandbox's own
@@ -76,6 +79,10 @@ def _folder(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
+def _file(text: str) -> str:
+    return str(_folder(text)) if text else ""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
     """One field a setting; `about` is what the docs' table says of it."""
@@ -94,6 +101,12 @@ class ServerSettings:
         "unix",
         "whose `X-Forwarded-*` to believe: `unix` (peers on a unix socket) and addresses, comma-separated",
         _proxies,
+    )
+    secret_key_file: str = _setting(
+        "",
+        "file of the key that seals secrets; empty: the systemd credential `picloud-secret-key` if there is one,"
+        " else `secret.key` under `data`",
+        _file,
     )
     retention_days: int = _setting(14, "days that invocations and logs are kept", _count(36_500))
     retention_rows: int = _setting(
@@ -142,6 +155,11 @@ class ServerSettings:
         """Where `up` writes the admin token, 0600."""
         return self.data / "admin.token"
 
+    @property
+    def secret_key(self) -> Path:
+        """The file of the key that seals secrets."""
+        return Path(self.secret_key_file) if self.secret_key_file else self.data / "secret.key"
+
     def environment(self) -> dict[str, str]:
         """The variables that give the same settings to a process of ours, which then needs no file."""
         return {PREFIX + name.upper(): str(getattr(self, name)) for name in names() if name != "config"}
@@ -160,11 +178,18 @@ def load(environ: Mapping[str, str] | None = None) -> ServerSettings:
     for client_side in ("url", "token"):  # the command line's, read by picloud.cli
         from_env.pop(client_side, None)
     path = from_env.get("config", ("", ""))[1]
-    raw = {**_from_file(path), **from_env}
+    raw = {**_from_credentials(environ), **_from_file(path), **from_env}
     settings = ServerSettings(**{name: _parsed(name, origin, text) for name, (origin, text) in raw.items()})
     if settings.pool_spare > settings.pool_max:
         raise ConfigurationError(f"pool_spare={settings.pool_spare} is more than pool_max={settings.pool_max}")
     return settings
+
+
+def _from_credentials(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """What systemd hands over to a unit (`LoadCredential=`, `LoadCredentialEncrypted=`)."""
+    folder = environ.get(_CREDENTIALS, "")
+    file = Path(folder) / _SECRET_KEY_CREDENTIAL
+    return {"secret_key_file": (_CREDENTIALS, str(file))} if folder and file.exists() else {}
 
 
 def _from_file(path: str) -> dict[str, tuple[str, str]]:

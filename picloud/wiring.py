@@ -18,21 +18,30 @@ from picloud.executor import protections
 from picloud.executor.client import SandboxClient
 from picloud.manager.routes import Routes as ManagedRoutes
 from picloud.manager.scripts import Scripts, Versions
+from picloud.manager.secrets import Secrets
 from picloud.manager.settings import ScriptSettings, SettingsRules
 from picloud.manager.tokens import KnownTokens, Tokens
 from picloud.manager.uploads import Uploads
 from picloud.manager.uses import TokenUses
+from picloud.manager.values import Values
 from picloud.model import Policy
 from picloud.orchestrator.access import Door
 from picloud.orchestrator.admission import Admission
+from picloud.orchestrator.attempt import Attempts
+from picloud.orchestrator.bindings import BINDINGS
+from picloud.orchestrator.bindings import secrets as secret_calls
+from picloud.orchestrator.bindings.invoke import Invoking
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.feed import Feed
 from picloud.orchestrator.ingress import Ingress
+from picloud.orchestrator.journal import Journal
 from picloud.orchestrator.record import Recorder
 from picloud.orchestrator.request import Proxies
 from picloud.orchestrator.retention import Retention
 from picloud.orchestrator.router import Router
 from picloud.orchestrator.routes import Routes
+from picloud.orchestrator.secrets import SecretValues
+from picloud.sealing import KeyFile
 from picloud.settings import ServerSettings
 from picloud.storage.changes import CHANNEL, Changed, parse
 from picloud.storage.invocations import InvocationTable
@@ -41,9 +50,13 @@ from picloud.storage.logs import LogTable, listen
 from picloud.storage.pool import Pool
 from picloud.storage.routes import RouteTable
 from picloud.storage.scripts import ScriptTable
+from picloud.storage.secrets import SecretTable
 from picloud.storage.tokens import TokenTable
+from picloud.storage.unit_of_work import UnitsOfWork
+from picloud.storage.values import ValueTable
 
 _API_CONNECTIONS = 4  # of each worker, beside those that `picloud.storage` tells of
+_INVOCATION_CONNECTIONS = 4
 _CONNECTION_WAIT_MS = 2_000
 _READY_WITHIN_S = 3.0
 _ABORT_WITHIN_S = 0.5  # for runs that are ended to reach their callers' threads
@@ -56,8 +69,10 @@ class _Tables:
         self.scripts = ScriptTable(pool, policy)
         self.routes = RouteTable(pool)
         self.tokens = TokenTable(pool)
+        self.secrets = SecretTable(pool)
         self.invocations = InvocationTable(pool)
         self.lines = LogTable(pool)
+        self.values = ValueTable(pool)
 
 
 class Platform:
@@ -79,7 +94,10 @@ class Platform:
         self._listener = Listener(
             settings.database_url, CHANNEL, on_message=self._forget, on_listening=self._forget_all
         )
-        retention = Retention(tables.invocations, keep_days=settings.retention_days, keep_rows=settings.retention_rows)
+        retention = Retention(
+            tables.invocations, keep_days=settings.retention_days, keep_rows=settings.retention_rows,
+            also=[tables.values],
+        )  # fmt: skip
         written = InvocationTable(self._record_pool)  # its own connection: no reader can hold it up
         self._recorder = Recorder(written, retention.wrote)
         followers_max = _followers_max(settings.threads)
@@ -91,7 +109,13 @@ class Platform:
         )
         self._executor = SandboxClient(settings.executor_socket, queue_ms=settings.queue_ms)
         self._protections_file = settings.run_dir / "protections.json"
-        self._dispatcher = Dispatcher(self._admission, self._executor, self._recorder, problems.status_of)
+        self._units = UnitsOfWork(settings.database_url, size=_INVOCATION_CONNECTIONS, wait_ms=_CONNECTION_WAIT_MS)
+        journal = Journal(self._recorder, problems.status_of)
+        invoking = Invoking(self._router, self._admission, self._executor, journal)
+        self._keys = KeyFile(settings.secret_key)
+        self._secrets = SecretValues(tables.secrets, self._keys, self._generation)
+        attempts = Attempts(self._units, {**BINDINGS, **invoking.table(), **secret_calls.table(self._secrets)})
+        self._dispatcher = Dispatcher(self._admission, self._executor, attempts, journal)
         self.wsgi: Callable[..., Any] = create_app(self._collaborators(tables, settings))
 
     def start(self) -> None:
@@ -115,6 +139,7 @@ class Platform:
         self._admission.close()
         self._pool.close()
         self._record_pool.close()
+        self._units.close()
 
     def _forget(self, announced: str) -> None:
         """Something changed, here or on another node."""
@@ -126,12 +151,15 @@ class Platform:
         elif what == Changed.TOKENS:
             self._tokens.principals.clear()
             self._followers.wake()  # one of them may have lost its token
+        elif what == Changed.SECRETS:
+            self._secrets.sealed.forget(name) if name else self._secrets.sealed.clear()
 
     def _forget_all(self) -> None:
         """What changed while nobody listened is unknown."""
         self._router.programs.clear()
         self._routes.clear()
         self._tokens.principals.clear()
+        self._secrets.sealed.clear()
         self._followers.wake()
 
     def _collaborators(self, tables: _Tables, settings: ServerSettings) -> Collaborators:
@@ -142,7 +170,9 @@ class Platform:
             scripts=Scripts(tables.scripts, rules, self._generation.bump),
             uploads=Uploads(tables.scripts, self._executor, rules, self._generation.bump),
             versions=Versions(tables.scripts),
+            values=Values(tables.values),
             settings=ScriptSettings(tables.scripts, rules, self._generation.bump),
+            secrets=Secrets(tables.secrets, self._keys, self._generation.bump),
             routes=ManagedRoutes(tables.routes, self._generation.bump),
             resolver=self._router,
             dispatcher=self._dispatcher,

@@ -13,8 +13,9 @@
 
 What crosses the line, and what each side believes:
 
-- *exec*: argv with whole numbers, an empty environment, the listening socket, two pipes. No file, no secret, no memory
-  of a trusted process. The supervisor believes no more than the form of a report's lines.
+- *exec*: argv with the folders of three packages and whole numbers, an empty environment, the listening socket, two
+  pipes. No file, no secret, no memory of a trusted process. The supervisor believes no more than the form of a
+  report's lines.
 - *caller → sandbox*: one REQUEST (`sandbox.protocol`): the program, its environment, the request. Trusted.
 - *caller ⇄ sandbox*: a CALL for what only the trusted side can do, and its REPLY, while the script waits.
 - *sandbox → caller*: ACCEPTED, CALL, LOG, RESULT, FAILURE. Every byte is hostile; `picloud.executor.frames` alone reads
@@ -23,13 +24,14 @@ What crosses the line, and what each side believes:
   vouches for the sender's pid. Afterwards a sandbox has no way to reach it.
 - *zygote → caller*: DIED, on a duplicate of the sandbox's own connection. A sandbox can forge it, about itself only.
 
-What a taken-over sandbox holds: memory up to RLIMIT_AS, CPU up to RLIMIT_CPU, one socket to the caller of this one
+What a taken-over sandbox holds: memory up to RLIMIT_AS, CPU up to CEILING, one socket to the caller of this one
 request, a dozen system calls of which none makes a descriptor, and nothing that outlives it. It can lie to that caller
-about its own answer, and it can stretch its CPU from the script's limit to the operator's maximum, never its wall time.
+about its own answer, ask for the host calls of its own script, which the caller checks as if Lua had not, and stretch
+its CPU from the script's limit to the operator's maximum, never its wall time.
 It is a restricted process on a shared kernel, not a virtual machine.
 
 Modules: `protocol` (the messages) · `zygote` (forks and buries; `pool` decides, `init` is PID 1) · `lockdown` (what is
-given up, in which order and why; `probe` proves it) · `child` (one run; `limits`, `seccomp`) · `lua`, `host` and
+given up, in which order and why; `probe` proves it) · `child` (one run; `limits`, `clock`, `seccomp`) · `lua`, `host`,
 `prelude/` (what a script sees) · `options` (the command line). Standard library, lupa and python-prctl only, and little
 of it: each page that a module touches is copied in every fork.
 """

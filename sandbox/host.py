@@ -42,6 +42,7 @@ class Host:
         self._operations: dict[bytes, Callable[..., object]] = {
             b"limit": self._limit,
             b"lift": self._lift,
+            b"room": self._room,
             b"log": emit_log,
             b"now": time.time,
             b"seed": self._seed,
@@ -96,17 +97,21 @@ class Host:
     # So the limit is lifted first, and Lua asks for it again (`ask` in prelude/host.lua).
 
     def _with_room(self, answer: bytes) -> bytes:
-        """Lift the limit for an answer that fits under it; MemoryError for one that does not, garbage not counted."""
-        if self.memory_bytes and not self._fits(answer):
-            self._lua.gccollect()
-            if not self._fits(answer):
-                raise MemoryError
+        """Lift the limit for an answer that fits under it; MemoryError for one that does not."""
+        self._room(len(answer))
         self._lift()
         return answer
 
-    def _fits(self, answer: bytes) -> bool:
+    def _room(self, count: int) -> None:
+        """MemoryError if so many bytes more, Lua's or a copy of ours, are over the limit; garbage is not counted."""
+        if self.memory_bytes and not self._fits(count):
+            self._lua.gccollect()
+            if not self._fits(count):
+                raise MemoryError
+
+    def _fits(self, count: int) -> bool:
         used: int = self._lua.get_memory_used(total=True)
-        return used + len(answer) <= self.memory_bytes
+        return used + count <= self.memory_bytes
 
     def _random_bytes(self, count: int) -> bytes:
         return self._with_room(self._take(count))

@@ -1,11 +1,11 @@
 """What one sandbox may use, set with the kernel's own resource limits and timers.
 
-Owns: rlimits of the zygote and of its children, and the CPU clock of one run. Knows nothing of scripts or pools.
+Owns: rlimits of the zygote and of its children. Knows nothing of scripts or pools; `clock` keeps the time.
 Two places, because some limits would stop the zygote itself: a process that may not fork cannot be a forker.
 """
 
+import errno
 import os
-import signal
 from resource import (
     RLIMIT_AS,
     RLIMIT_CORE,
@@ -18,13 +18,15 @@ from resource import (
     setrlimit,
 )
 
+from sandbox import clock
+
 _SPARE_BYTES = 64 * 1024 * 1024  # arenas, frames in flight, the interpreter's own growth
 _COPIES_OF_MEMORY = 2  # Lua's heap, and Python's copies of body and response beside it
 _OWN_DESCRIPTORS = 32  # of the zygote, beside one a child: epoll, signals, sockets, pipes
 
 
 def limit_zygote(memory_bytes_max: int, pool_max: int) -> None:
-    """Set what children inherit for nothing; OSError or ValueError if one cannot be set.
+    """Set what children inherit for nothing; OSError if one cannot be set.
 
     ``memory_bytes_max``: the largest Lua heap that the operator allows any script.
     """
@@ -36,27 +38,26 @@ def limit_zygote(memory_bytes_max: int, pool_max: int) -> None:
 
 
 def limit_child(cpu_seconds_max: int) -> None:
-    """Set what the zygote must not have: no forks, no new descriptors, the operator's maximum of CPU.
+    """Set what the zygote must not have: no forks, the operator's maximum of CPU. OSError if one cannot be set.
 
-    A soft limit of CPU ends the process with SIGXCPU, the hard one a second later with SIGKILL.
+    RLIMIT_CPU stands behind the clock, at twice as much, since it counts ticks and may be early: SIGXCPU, a second
+    later SIGKILL. OSError if one cannot be set.
+    The zygote's RLIMIT_NOFILE stays, for it is also how many descriptors of one user may be under way in messages: with
+    a lower one, a notification would fail with ETOOMANYREFS whenever the zygote had not read some others yet.
     """
-    setrlimit(RLIMIT_CPU, (cpu_seconds_max, cpu_seconds_max + 1))
-    setrlimit(RLIMIT_NPROC, (0, 0))
-    setrlimit(RLIMIT_NOFILE, (1, 1))  # number 0 is free for the one connection; nothing can be opened beside it
+    clock.make(cpu_seconds_max * 1000)
+    _lower(RLIMIT_CPU, 2 * cpu_seconds_max + 1, soft_below=1)
+    _lower(RLIMIT_NPROC, 0)
 
 
-def start_cpu_clock(cpu_ms: int) -> None:
-    """Let SIGPROF's default action end this process once it has used ``cpu_ms`` more of CPU.
-
-    Never a Python handler: none would run while Lua does. A taken-over child could set it again, up to RLIMIT_CPU.
-    """
-    signal.setitimer(signal.ITIMER_PROF, cpu_ms / 1000)
-
-
-def _lower(what: int, value: int) -> None:
+def _lower(what: int, value: int, soft_below: int = 0) -> None:
+    """To ``value``, or to what we were given if that is less: nobody but root may raise a hard limit."""
     hard = getrlimit(what)[1]
     allowed = value if hard < 0 else min(value, hard)  # -1 is RLIM_INFINITY
-    setrlimit(what, (allowed, allowed))
+    try:
+        setrlimit(what, (max(0, allowed - soft_below), allowed))
+    except ValueError:  # how Python says EPERM
+        raise PermissionError(errno.EPERM, f"the kernel refuses to set resource limit {what}") from None
 
 
 def _mapped_bytes() -> int:

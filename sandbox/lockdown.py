@@ -1,18 +1,28 @@
 """What the zygote gives up, once, in one visible order: the design record of the sandbox's confinement.
 
-Owns: the order and the proof of every layer that children inherit. Knows nothing of pools or scripts.
+Owns: the order of every layer that children inherit, and what became of each. Knows nothing of pools or scripts.
 Read `lock_down` from top to bottom. Each line says why it stands where it does; every one was once in the wrong place:
 
-1. *namespaces* need privileges, so they come first; without root a user namespace lends them. A pid namespace takes
-   effect in the next child only, which becomes its init: `sandbox.zygote` forks a real one before any sandbox.
-2. *rlimits* read /proc, so before landlock. RLIMIT_NPROC and RLIMIT_CPU are each child's own: here they stop the forks.
-3. the *bounding set*, ambient set and securebits need CAP_SETPCAP, so before the user changes.
-4. the *user* changes: groups first, since afterwards nobody may drop them.
+1. *namespaces* need privileges, so they come first; an ordinary user's are lent by a user namespace, the first of them.
+   Making that one wants /proc, too. A pid namespace takes effect in the next child only, which becomes its init:
+   `sandbox.zygote` forks a real one before any sandbox.
+2. *rlimits* read /proc, so before landlock. RLIMIT_NPROC and the CPU clocks are each child's own: here the one would
+   stop the forks and the others, in time, the forker.
+3. the *bounding set* and securebits need CAP_SETPCAP, so before the user changes; the ambient set goes with them.
+4. the *user* changes (`privileges`): groups first, since afterwards nobody may drop them. Who is not root stays.
 5. *capabilities* are emptied by name: in a user namespace, and with an unusual securebits, 4 leaves them in place.
-6. *dumpable* and the *parent-death signal* come after 4, which resets both.
+6. *dumpable* and the *parent-death signal* come after 4, which resets both. A supervisor that died before the
+   signal was asked for is noticed by looking at the parent afterwards.
 7. *no_new_privs* comes before landlock and seccomp, which want it.
 8. *landlock* comes last here: it closes /proc, /sys and every file. All that is imported later is not there.
-9. *seccomp* is each child's: the zygote forks, and children need their own `accept`.
+
+Behind this stand *proofs* (`sandbox.probe`): a forbidden system call must end a process, one under a sandbox's limits
+must not fork, and a kill must work. What cannot be inherited is each child's own, after its fork (`sandbox.child`):
+
+9. its *parent-death signal*, which a fork clears, before the first thing that could take long.
+10. every *descriptor* but the listener and the notify socket is closed: those of other requests, and the log.
+11. its *limits*: no process, and the operator's maximum of CPU, as a clock and as an rlimit behind it.
+12. *seccomp* comes last of all, since each line above makes calls that it forbids; then the child waits in `accept`.
 
 A layer is `required` when serving without it would break the promise; else it is reported, and the others stand.
 """
@@ -79,7 +89,7 @@ class LockDown:
         try:
             reason, active = step(), True
         except (OSError, ValueError) as error:
-            reason, active = str(error), False
+            reason, active = str(getattr(error, "strerror", None) or error), False
         self.layers.append(Layer(name, active, required, reason))
 
     def holds(self, name: str) -> bool:

@@ -4,13 +4,23 @@ Owns: the proofs, the report's form, and `main`: lock down as the zygote does, r
 in a process of its own, since a feature is only known where it is applied.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 
-from sandbox import seccomp
+import prctl
+
+from sandbox import limits, seccomp
 from sandbox.init import start_init
 from sandbox.lockdown import Layer, LockDown, lock_down
 from sandbox.options import Options
+
+TYPE_CHECKING = False  # importing typing would cost each fork
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_UNHARMED = 255  # the exit status of one that did what it should not be able to; no errno is as large
 
 
 def main(words: list[str]) -> int:
@@ -18,17 +28,27 @@ def main(words: list[str]) -> int:
     options = Options(words)
     filter_ = seccomp.Filter()
     locked = lock_down(options.uid, options.gid, options.supervisor, options.memory_bytes_max, options.most)
-    if locked.holds("pid-namespace"):
-        start_init()
-    prove(locked, filter_)
+    prove(locked, filter_, options.cpu_seconds_max)
     report(locked.layers, options.status)
     return 0 if locked.sufficient else 1
 
 
-def prove(locked: LockDown, filter_: seccomp.Filter) -> None:
-    """Fork two that misbehave: one makes a forbidden call and must die of it, one waits and must be killable."""
+def prove(locked: LockDown, filter_: seccomp.Filter, cpu_seconds_max: int) -> int:
+    """Fork some that misbehave, and see that each is stopped as a sandbox would be.
+
+    → pid of the pid namespace's init, which must be there before any other fork; 0 where there is none.
+    """
+    init = 0
+    if locked.holds("pid-namespace"):
+        try:
+            init = start_init()
+        except OSError as error:  # now the namespace is dead, and nothing can be forked to prove the rest
+            locked.layers.append(Layer("init", active=False, required=True, reason=str(error)))
+            return 0
+    locked.attempt("sandbox-limits", lambda: _prove_limits(cpu_seconds_max), required=True)
     locked.attempt("seccomp", lambda: _prove_seccomp(filter_), required=True)
     locked.attempt("kill", _prove_kill, required=True)
+    return init
 
 
 def report(layers: list[Layer], status: int) -> None:
@@ -38,25 +58,63 @@ def report(layers: list[Layer], status: int) -> None:
         os.write(status, f"layer\t{layer.name}\t{layer.active:d}\t{layer.required:d}\t{reason}\n".encode())
 
 
-def _prove_seccomp(filter_: seccomp.Filter) -> str:
-    pid = os.fork()
-    if pid == 0:
+def _prove_limits(cpu_seconds_max: int) -> str:
+    def misbehave() -> None:
+        limits.limit_child(cpu_seconds_max)
         try:
-            filter_.install()
-            os.getppid()
-        finally:
-            os._exit(1)
-    if os.WTERMSIG(os.waitpid(pid, 0)[1]) != signal.SIGSYS:
+            os.fork()
+        except OSError:
+            return
+        os._exit(_UNHARMED)
+
+    status = _end_of_one_that(misbehave)
+    if os.waitstatus_to_exitcode(status) == _UNHARMED:
+        raise PermissionError("a process under a sandbox's limits could fork")
+    _raise_its_error(status, "the kernel refuses them")
+    return "no processes, and the operator's maximum of CPU in each sandbox"
+
+
+def _prove_seccomp(filter_: seccomp.Filter) -> str:
+    def misbehave() -> None:
+        filter_.install()
+        os.getppid()
+
+    status = _end_of_one_that(misbehave)
+    _raise_its_error(status, "the kernel refuses the filter")
+    if os.WTERMSIG(status) != signal.SIGSYS:
         raise PermissionError("a forbidden system call did not end the process")
     return f"{len(seccomp.POLICY)} system calls allowed; any other ends the sandbox"
 
 
 def _prove_kill() -> str:
-    pid = os.fork()
-    if pid == 0:
-        signal.pause()
-        os._exit(1)
+    pid = _one_that(signal.pause)
     os.kill(pid, signal.SIGKILL)
     if os.WTERMSIG(os.waitpid(pid, 0)[1]) != signal.SIGKILL:
         raise PermissionError("a sandbox could not be killed")
     return "a sandbox can be ended at any time"
+
+
+def _end_of_one_that(act: Callable[[], object]) -> int:
+    """Its wait status: it exits with 0, or with the number of the OSError that it met."""
+    return os.waitpid(_one_that(act), 0)[1]
+
+
+def _one_that(act: Callable[[], object]) -> int:
+    """Fork one; it ends with us, whatever it waits for."""
+    pid = os.fork()
+    if pid == 0:
+        status = _UNHARMED - 1
+        try:
+            prctl.set_pdeathsig(signal.SIGKILL)
+            act()
+            status = 0
+        except OSError as error:
+            status = error.errno or status
+        finally:
+            os._exit(status)
+    return pid
+
+
+def _raise_its_error(status: int, what: str) -> None:
+    if os.WIFEXITED(status) and (number := os.WEXITSTATUS(status)):
+        raise OSError(number, f"{what}: {os.strerror(number)}")

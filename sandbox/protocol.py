@@ -28,6 +28,12 @@ Packed fields of REQUEST:
              body, params (packed name, value, …), headers (packed lower-case name, value, …)
 """
 
+from __future__ import annotations
+
+TYPE_CHECKING = False  # importing typing would cost each fork
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
 FRAME_BYTES_MAX = 64 * 1024  # an unprivileged SEQPACKET socket refuses 208 KiB
 CHUNK_BYTES_MAX = FRAME_BYTES_MAX - 2
 
@@ -57,6 +63,7 @@ BAD_RESPONSE = b"bad-response"
 INVALID_REQUEST = b"invalid-request"
 
 CALL_BYTES_MAX = 2 * 1024 * 1024  # a host call's name and arguments; prelude/remote.lua has the same
+CALL_ARGUMENTS_MAX = 10_000  # the same: each costs the trusted end far more than its bytes
 REPLY_BYTES_MAX = 8 * 1024 * 1024  # its values; the trusted end sends no more
 LINE_OVERHEAD_BYTES = 64  # what a log line counts against log_bytes beside its text; prelude/log.lua has the same
 
@@ -74,11 +81,13 @@ def pack(*fields: bytes) -> bytes:
     return b"".join(parts)
 
 
-def unpack(payload: bytes) -> list[bytes]:
-    """Split a payload into its fields; ValueError if a length points outside it."""
-    fields = []
+def unpack(payload: bytes, fields_max: int | None = None) -> list[bytes]:
+    """Split a payload into its fields; ValueError if a length points outside it, or if they are more than that."""
+    fields: list[bytes] = []
     at, end = 0, len(payload)
     while at < end:
+        if len(fields) == fields_max:
+            raise ValueError(f"more than {fields_max} fields")
         start = at + _LENGTH_BYTES
         stop = start + int.from_bytes(payload[at:start], "little")
         if start > end or stop > end:
@@ -95,3 +104,19 @@ def frames(tag: bytes, payload: bytes) -> list[bytes]:
     cuts = range(0, len(payload), CHUNK_BYTES_MAX)
     last = cuts[-1]
     return [tag + (b"\0" if at == last else b"\1") + payload[at : at + CHUNK_BYTES_MAX] for at in cuts]
+
+
+def cut(tag: bytes, fields: Sequence[bytes]) -> Iterator[bytes | bytearray]:
+    """The same frames of these fields, each made when it is asked for: a large field is not held once more."""
+    frame = bytearray(tag + b"\0")
+    for field in fields:
+        for part in (len(field).to_bytes(_LENGTH_BYTES, "little"), field):
+            at = 0
+            while len(frame) + len(part) - at > FRAME_BYTES_MAX:
+                stop = at + FRAME_BYTES_MAX - len(frame)
+                frame += part[at:stop]
+                frame[1] = 1
+                yield frame
+                frame, at = bytearray(tag + b"\0"), stop
+            frame += part[at:]
+    yield frame

@@ -6,8 +6,10 @@ Descriptors are capabilities: `accept4` works on the listener's number only, `se
 and `write` on the connection's. Once the first two are closed nothing here can make a descriptor again.
 
 aarch64 needs no other calls: glibc uses `mmap`, `brk`, `accept4`, `exit_group` there too, only the numbers differ.
-Left out on purpose, so that nothing becomes executable or moves: `mprotect` (glibc calls it for threads' arenas only),
-`madvise`, `futex`, `rt_sigaction`. `abort` therefore ends with SIGSYS, not SIGABRT.
+Left out on purpose, so that no memory becomes executable or is put where a process wants it: `mprotect` (glibc calls
+it for threads' arenas only), MAP_FIXED and MREMAP_FIXED. And what nothing of ours needs: `madvise`, `futex`,
+`rt_sigaction`; `abort` therefore ends with SIGSYS, not SIGABRT. Clocks are those of the machine and of the process
+itself: the number of any other is made of a process or a descriptor, and tells of it.
 """
 
 import ctypes
@@ -15,12 +17,15 @@ import errno
 import os
 import struct
 
+from sandbox import clock
+
 CONNECTION, LISTENER, NOTIFY = 0, 3, 4  # descriptor numbers in a child
 
 _PROT_READ, _PROT_WRITE = 1, 2
 _MAP_PRIVATE, _MAP_ANONYMOUS = 2, 32
-_ITIMER_PROF = 2
-_ALL = 0xFFFF_FFFF_FFFF_FFFF
+_MREMAP_MAYMOVE = 1
+_CLOCKS = 0xF  # the fixed ones; clockid_t has 32 bits, and what stands above them in the register is anybody's
+_ALL, _INT = 0xFFFF_FFFF_FFFF_FFFF, 0xFFFF_FFFF
 
 Check = tuple[int, int, int]
 """(argument's index, mask, value): the call is allowed if ``argument & mask == value``."""
@@ -32,9 +37,9 @@ POLICY: tuple[tuple[str, tuple[Check, ...]], ...] = (
     # the value is compared whole: MAP_FIXED, MAP_SHARED and files are out, and so is PROT_EXEC
     ("mmap", ((2, _ALL & ~(_PROT_READ | _PROT_WRITE), 0), (3, _ALL, _MAP_PRIVATE | _MAP_ANONYMOUS))),
     ("munmap", ()),
-    ("mremap", ()),
-    ("clock_gettime", ()),
-    ("setitimer", ((0, _ALL, _ITIMER_PROF),)),
+    ("mremap", ((3, _ALL & ~_MREMAP_MAYMOVE, 0),)),
+    ("clock_gettime", ((0, _INT & ~_CLOCKS, 0),)),
+    ("timer_settime", ((0, _ALL, clock.SCRIPT),)),
     ("accept4", ((0, _ALL, LISTENER),)),
     ("sendmsg", ((0, _ALL, NOTIFY),)),
     ("close", ()),
@@ -50,8 +55,8 @@ NUMBERS: dict[str, dict[str, int]] = {
         "munmap": 11,
         "brk": 12,
         "mremap": 25,
-        "setitimer": 38,
         "sendmsg": 46,
+        "timer_settime": 223,
         "clock_gettime": 228,
         "exit_group": 231,
         "accept4": 288,
@@ -61,7 +66,7 @@ NUMBERS: dict[str, dict[str, int]] = {
         "read": 63,
         "write": 64,
         "exit_group": 94,
-        "setitimer": 103,
+        "timer_settime": 110,
         "clock_gettime": 113,
         "sendmsg": 211,
         "brk": 214,

@@ -30,7 +30,6 @@ import time
 import prctl
 
 from sandbox import child, protocol, seccomp
-from sandbox.init import start_init
 from sandbox.lockdown import lock_down
 from sandbox.lua import Engine
 from sandbox.options import Options
@@ -61,8 +60,7 @@ def main(words: list[str]) -> int:
     gc.freeze()
     gc.disable()  # a collection would write to pages that the children share
     locked = lock_down(options.uid, options.gid, options.supervisor, options.memory_bytes_max, options.most)
-    init = start_init() if locked.holds("pid-namespace") else 0
-    prove(locked, template.filter)
+    init = prove(locked, template.filter, options.cpu_seconds_max)
     report(locked.layers, STATUS)
     if not locked.sufficient:
         return EXIT_UNPROTECTED

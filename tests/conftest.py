@@ -1,10 +1,23 @@
 """What all tests share: PostgreSQL, who runs which test, and that nothing is skipped on CI."""
 
 import os
+import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.fixtures_postgres"]
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C, and let our children: a shell without job control has what it starts with `&` ignore it.
+
+    No example of hypothesis's fails for being slow: this machine may be busy. On CI it makes the same ones each time.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

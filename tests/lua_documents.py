@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sandbox.lua import Result
 from tests.documents import Block
-from tests.sandbox.lua_support import LuaRequest, answer, run
+from tests.sandbox.lua_support import CallHost, LuaRequest, answer, refuse, run
 
 _REQUEST = re.compile(r"^-- ([A-Z]+) (/\S*)(?: '(.*)')? → (\d+) ?(.*)$", re.MULTILINE)
 _VALUE = re.compile(r"^(.*\S)\s+--> (.*)$")
@@ -45,7 +45,12 @@ def exchanges(block: Block) -> Iterator[Exchange]:
         yield Exchange(method, target, body, int(status), text)
 
 
-def perform(block: Block, exchange: Exchange, files: dict[bytes, bytes]) -> tuple[int, str]:
+def is_stateful(block: Block) -> bool:
+    """Whether it needs host calls, and so a database."""
+    return re.search(r"\b(kv|secrets)\.", block.text) is not None
+
+
+def perform(block: Block, exchange: Exchange, files: dict[bytes, bytes], host: CallHost = refuse) -> tuple[int, str]:
     """Ask the script → status, and its body or what went wrong."""
     path, _, query = exchange.target.partition("?")
     rest = path.partition("/fn/")[2].partition("/")[2]
@@ -54,7 +59,7 @@ def perform(block: Block, exchange: Exchange, files: dict[bytes, bytes]) -> tupl
         method=exchange.method.encode(), path=path.encode(), query=query.encode(), body=exchange.body.encode(),
         params={b"rest": rest.encode()} if rest else {}, headers={b"content-type": kind} if exchange.body else {},
     )  # fmt: skip
-    got = run(block.text, request=request, files=files)
+    got = run(block.text, request=request, files=files, host=host)
     if isinstance(got, Result):
         return got.status, got.body.decode()
     return _STATUS_OF[got.kind], got.message.decode()
@@ -65,10 +70,10 @@ def promised_values(block: Block) -> list[str]:
     return [found[2] for line in block.text.splitlines() if (found := _VALUE.match(line))]
 
 
-def actual_values(block: Block) -> list[str]:
+def actual_values(block: Block, host: CallHost = refuse) -> list[str]:
     """What its expressions are."""
     lines = [_looked_at(line) for line in block.text.splitlines()]
-    result = answer(_PREAMBLE + "\n".join(lines) + "\nreturn { body = table.concat(seen__, '\\0') }")
+    result = answer(_PREAMBLE + "\n".join(lines) + "\nreturn { body = table.concat(seen__, '\\0') }", host=host)
     return result.body.decode().split("\0") if result.body else []
 
 

@@ -1,12 +1,18 @@
 """A whole PiCloud for a test: `picloud up` on a folder of its own, and HTTP to talk to it."""
 
+import atexit
 import contextlib
+import functools
 import json
 import os
+import random
+import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,14 +24,18 @@ from typing import IO, Any, TypeVar
 from picloud.auth import Scope, new_secret
 from picloud.settings import load
 from picloud.storage.embedded import EmbeddedPostgres
+from picloud.storage.migrate import migrate
 from picloud.storage.pool import Pool
 from picloud.storage.scripts import ScriptTable
 from picloud.storage.tokens import TokenTable
+from tests.processes import children, command_line, descendants, leads_a_session, process_name, stopped, user_ticks
 
 ROOT = Path(__file__).parent.parent
 Got = TypeVar("Got")
 
 READY = "Ctrl-C stops it.\n"
+PATIENCE_S = 60.0  # for what is known to come: a machine may be busy with something else
+_PORTS = range(15_000, 30_000)  # below those that the kernel gives to who connects, and to who asks for any
 
 
 @dataclass(frozen=True)
@@ -67,17 +77,20 @@ class Running:
             **{key: value for key, value in os.environ.items() if not key.startswith("PICLOUD_")},
             "PICLOUD_DATA": str(data),
             "PICLOUD_BIND": f"127.0.0.1:{self.port}",
+            "PICLOUD_QUEUE_MS": "30000",  # who is to be refused earlier says so: this machine may be busy with others
             "PYTHONPATH": str(ROOT),
             **environment,
         }
         self.process: subprocess.Popen[str] | None = None
         self.greeting = ""
         self.stderr: int | None = None  # where to send it; None: where ours goes
+        self.module = "picloud"  # what is started: its `up`
+        self.before: list[str] = []  # what its commands begin with, such as `command_without(…)`
 
     def start(self, *arguments: str) -> None:
         """Start and wait for the greeting."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "picloud", "up", *arguments],
+            [*self.before, sys.executable, "-m", self.module, "up", *arguments],
             env=self.environment, stdout=subprocess.PIPE, stderr=self.stderr, text=True, start_new_session=True,
         )  # fmt: skip
         output = self._output()
@@ -92,7 +105,7 @@ class Running:
         """Ask it to stop → its exit status."""
         assert self.process
         self.process.send_signal(number)
-        status = self.process.wait(30)
+        status = self.process.wait(PATIENCE_S)
         self._output().close()
         self.process = None
         return status
@@ -110,7 +123,7 @@ class Running:
     def cli(self, *arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
         """Run `picloud …` against this PiCloud."""
         return subprocess.run(
-            [sys.executable, "-m", "picloud", *arguments],
+            [*self.before, sys.executable, "-m", "picloud", *arguments],
             env={**self.environment, **environment}, input=stdin, capture_output=True, check=False,
         )  # fmt: skip
 
@@ -148,7 +161,7 @@ class Running:
 
     def set(self, name: str, settings: Mapping[str, object]) -> None:
         """Make these a script's settings, whatever they were."""
-        blank = dict.fromkeys(("access", "limits", "env", "cors", "expose_errors"))
+        blank = dict.fromkeys(("access", "limits", "env", "cors", "expose_errors", "kv", "secrets"))
         assert self.api("PATCH", f"scripts/{name}/settings", blank).status == 200
         answer = self.api("PATCH", f"scripts/{name}/settings", settings)
         assert answer.status == 200, answer
@@ -182,8 +195,87 @@ class Running:
         return descendants(self.process.pid)
 
     def named(self, name: str) -> list[int]:
-        """Pids of the processes that the kernel knows by a name, such as `picloud-zygote`."""
+        """Pids of the processes that the kernel knows by a name, such as `picloud-sandbox`."""
         return sorted(pid for pid in self.processes() if process_name(pid) == name)
+
+    def parts(self, words: str) -> list[int]:
+        """The pids of parts with these words in their command lines, such as `picloud.server`.
+
+        A part is a child of `picloud up`. Pids say nothing of who is older: there may be 32,768 of them, then they
+        begin again, for which a few minutes of tests are enough.
+        """
+        assert self.process
+        return [pid for pid, command in children(self.process.pid).items() if words in command]
+
+    def part(self, words: str) -> int:
+        """The one that there is."""
+        (pid,) = self.parts(words)
+        return pid
+
+    def workers(self) -> list[int]:
+        """Pids of the processes that serve HTTP."""
+        return sorted(pid for pid, command in children(self.part("picloud.server")).items() if command)
+
+    def by_each_worker(self) -> Iterator[int]:
+        """Each worker in turn, while the others are stopped: what is asked meanwhile, it answers."""
+        workers = eventually(self.workers, lambda pids: len(pids) == load(self.environment).workers)
+        for one in workers:
+            with stopped(pid for pid in workers if pid != one):
+                yield one
+
+    def zygote(self) -> int:
+        """Its pid, once there is one: a child just forked is called the same, but leads no session."""
+
+        def zygotes() -> list[int]:
+            return [pid for pid in self.named("picloud-zygote") if leads_a_session(pid)]
+
+        return eventually(zygotes, lambda pids: len(pids) == 1)[0]
+
+    def kill_server(self) -> None:
+        """End the arbiter of the workers by force → once they are gone and others serve."""
+        arbiter = self.part("picloud.server")
+        before = [arbiter, *self.workers()]
+        os.kill(arbiter, signal.SIGKILL)
+        eventually(lambda: [pid for pid in before if "picloud.server" in command_line(pid)], lambda left: not left)
+        eventually(self.has_workers, bool)
+        assert self.call("GET", "/healthz").status == 200
+
+    def has_workers(self) -> bool:
+        """Whether there are as many workers as there should be."""
+        with contextlib.suppress(ValueError):  # while there is no arbiter
+            return len(self.workers()) == load(self.environment).workers
+        return False
+
+    @contextlib.contextmanager
+    def spinning(self, path: str, count: int) -> Iterator[None]:
+        """So many requests to a script that never ends, each of which computes; at the end they are killed."""
+        request = f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode()
+        callers: list[socket.socket] = []
+
+        def computing() -> list[int]:
+            answered = select.select(callers, [], [], 0)[0]  # refused: the pool was not full yet
+            for caller in answered:
+                callers.remove(caller)
+                caller.close()
+            while len(callers) < count:
+                callers.append(socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S))
+                callers[-1].sendall(request)
+            return self.computing()
+
+        sandboxes = eventually(computing, lambda pids: len(pids) >= count)
+        try:
+            yield
+        finally:
+            for pid in sandboxes:
+                os.kill(pid, signal.SIGKILL)
+            for caller in callers:
+                assert caller.recv(4096), "it was not answered when its sandbox was killed"
+                caller.close()
+
+    def computing(self) -> list[int]:
+        """The sandboxes that have used a tenth of a second of CPU: those that wait have used a hundredth."""
+        ticks = os.sysconf("SC_CLK_TCK") // 10
+        return [pid for pid in self.named("picloud-sandbox") if user_ticks(pid) >= ticks]
 
     def _output(self) -> IO[str]:
         assert self.process
@@ -191,9 +283,27 @@ class Running:
         return self.process.stdout
 
 
+@functools.cache
+def made_database() -> Path:
+    """A PostgreSQL as `picloud up` leaves it in a data folder, with all tables: to make one takes most of a start."""
+    folder = Path(tempfile.mkdtemp(prefix="picloud-made-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    server = EmbeddedPostgres(folder, folder / "run", fsync=False)
+    migrate(server.start())
+    server.stop()
+    return folder / "postgres"
+
+
+def furnish(data: Path) -> None:
+    """Put a copy of that into a data folder that is empty or does not exist yet."""
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not any(data.iterdir()):
+        subprocess.run(["cp", "-a", made_database(), data / "postgres"], check=True)
+
+
 @contextlib.contextmanager
-def running(data: Path, *arguments: str, **environment: str) -> Iterator[Running]:
-    """A PiCloud for the length of a block."""
+def running_from_nothing(data: Path, *arguments: str, **environment: str) -> Iterator[Running]:
+    """A PiCloud for the length of a block, which makes its own database."""
     ours = Running(data, environment)
     ours.start(*arguments)
     try:
@@ -203,7 +313,16 @@ def running(data: Path, *arguments: str, **environment: str) -> Iterator[Running
             ours.stop()
 
 
-def eventually(ask: Callable[[], Got], accept: Callable[[Got], bool], within_s: float = 10.0) -> Got:
+@contextlib.contextmanager
+def running(data: Path, *arguments: str, **environment: str) -> Iterator[Running]:
+    """The same with a database that is there already."""
+    if "PICLOUD_DATABASE_URL" not in environment:
+        furnish(data)
+    with running_from_nothing(data, *arguments, **environment) as ours:
+        yield ours
+
+
+def eventually(ask: Callable[[], Got], accept: Callable[[Got], bool], within_s: float = PATIENCE_S) -> Got:
     """Ask again until the answer is acceptable: for what is known to come, and announces itself to nobody."""
     until = time.monotonic() + within_s
     while not accept(got := ask()):
@@ -213,31 +332,8 @@ def eventually(ask: Callable[[], Got], accept: Callable[[Got], bool], within_s: 
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def descendants(pid: int) -> dict[int, str]:
-    """A process and everything below it: pid → command line."""
-    found = {pid: command_line(pid)}
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            for child in task.read_text().split():
-                found |= descendants(int(child))
-    return found
-
-
-def process_name(pid: int) -> str:
-    """What the kernel calls a process; empty if it is gone."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    return ""
-
-
-def command_line(pid: int) -> str:
-    """What a process was started as; empty if it is gone."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-    return ""
+    """A TCP port of the loopback address that nobody listens on, and that nobody gets who does not ask for it."""
+    while True:
+        port = random.choice(_PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

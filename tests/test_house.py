@@ -1,6 +1,7 @@
 """The house stays easy to see: imports go downward, each library has one home, importing does nothing."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 RANKS = {
     "picloud.model": 0, "picloud.errors": 0, "picloud.patterns": 0, "picloud.timetable": 0, "picloud": 0,
-    "picloud.settings": 1, "picloud.auth": 1, "picloud.cache": 1, "picloud.background": 1,
+    "picloud.settings": 1, "picloud.auth": 1, "picloud.cache": 1, "picloud.background": 1, "picloud.sealing": 1,
     "picloud.storage": 2, "picloud.executor": 2, "picloud.messages": 2,
     "picloud.manager": 3, "picloud.orchestrator": 3,
     "picloud.api": 4, "picloud.dashboard": 4,
@@ -34,6 +35,7 @@ HOMES = {
         "picloud.dashboard",
     ),
     "urllib3": ("picloud.cli.client",),
+    "cryptography": ("picloud.sealing",),
     "click": ("picloud.cli",),
     "rich": ("picloud.cli",),
     "inotify_simple": ("picloud.cli.changes",),
@@ -116,3 +118,12 @@ def test_importing_a_module_does_nothing_to_be_seen(module: str, tmp_path: Path)
 
 def test_no_module_is_a_drawer() -> None:
     assert not [name for name in MODULES if {"utils", "helpers", "common", "misc"} & set(name.split("."))]
+
+
+def test_ci_runs_as_an_ordinary_user_what_is_for_one() -> None:
+    (listed,) = re.findall(r'^as_user="(.*?)"$', (ROOT / ".ci" / "run").read_text(), re.MULTILINE | re.DOTALL)
+    places = [ROOT / place for place in listed.split()]
+    assert [place for place in places if not place.exists()] == []
+    tests = [path for path in ROOT.glob("tests/*/test_*.py") if "mark.ordinary_user" in path.read_text()]
+    assert tests
+    assert [path for path in tests if not {path, path.parent} & {*places}] == []

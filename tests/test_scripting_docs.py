@@ -18,7 +18,10 @@ PAGE = ROOT / "docs" / "scripting.md"
 REQUEST_SOURCE = Path(lua.__file__).parent / "prelude" / "request.lua"
 
 LUAS_OWN = "### Lua's own"
-LIBRARIES = [f"### `{name}`" for name in ("json", "log", "env", "crypto", "base64", "url", "html", "time")]
+LIBRARIES = [
+    f"### `{name}`"
+    for name in ("json", "log", "env", "secrets", "crypto", "base64", "url", "html", "time", "kv", "invoke")
+]
 OF_BUNDLES = "### `files` and `require`"
 
 WALK = """

@@ -11,12 +11,14 @@ from picloud.api import faults, health, openapi, problem_pages
 from picloud.api.middleware import Authentication, BodiesInTurn, Methods, ScriptsFirst
 from picloud.auth import TokenFinder
 from picloud.manager.resources import routes as script_routes
-from picloud.manager.resources import scripts, settings, tokens, versions
+from picloud.manager.resources import scripts, secrets, settings, tokens, values, versions
 from picloud.manager.routes import Routes
 from picloud.manager.scripts import Scripts, Versions
+from picloud.manager.secrets import Secrets
 from picloud.manager.settings import ScriptSettings
 from picloud.manager.tokens import Tokens
 from picloud.manager.uploads import Uploads
+from picloud.manager.values import Values
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.feed import Feed
 from picloud.orchestrator.ingress import PREFIX, Ingress, ScriptResolver
@@ -34,8 +36,10 @@ class Collaborators:
     uploads: Uploads
     versions: Versions
     routes: Routes
+    secrets: Secrets
     resolver: ScriptResolver
     settings: ScriptSettings
+    values: Values
     dispatcher: Dispatcher
     ingress: Ingress
     reading: Callable[[], AbstractContextManager[None]]  # see BodiesInTurn
@@ -62,11 +66,15 @@ def routes(our: Collaborators) -> openapi.Routes:
         (f"{script}/settings", settings.SettingsResource(our.settings)),
         (f"{script}/versions", versions.VersionsResource(our.versions)),
         (f"{script}/versions/{{number}}", versions.VersionResource(our.versions)),
+        (f"{script}/kv", values.ValuesResource(our.values)),
+        (f"{script}/kv/{{key:path}}", values.ValueResource(our.values)),
         (f"{script}/invoke", invoke.InvokeResource(our.resolver, our.dispatcher, our.proxies)),
         (f"{api}/routes", script_routes.RoutesResource(our.routes)),
         (f"{api}/routes/{{route}}", script_routes.RouteResource(our.routes)),
         (f"{api}/invocations", records.InvocationsResource(our.records)),
         (f"{api}/invocations/{{identifier}}", records.InvocationResource(our.records)),
+        (f"{api}/secrets", secrets.SecretsResource(our.secrets)),
+        (f"{api}/secrets/{{secret}}", secrets.SecretResource(our.secrets)),
         (f"{api}/tokens", tokens.TokensResource(our.tokens)),
         (f"{api}/tokens/{{token}}", tokens.TokenResource(our.tokens)),
         (f"{api}/logs", logs.LogsResource(our.lines, our.followers, our.known_tokens)),

@@ -24,6 +24,7 @@ from picloud.messages import conditions
 from picloud.messages.endpoint import Answer, Endpoint, declared, endpoint
 from picloud.messages.reading import MEDIA_JSON, MERGE_PATCH
 from picloud.messages.wrong import SCRIPT_PATTERN
+from picloud.model import VARIABLE_NAME
 
 Routes = list[tuple[str, Any]]
 Operation = tuple[str, str, object, Endpoint]
@@ -34,7 +35,14 @@ PATH_PARAMETERS: dict[str, Any] = {
     "number": Annotated[int, Meta(ge=1, le=999_999_999, description="the version's number")],
     "route": Annotated[int, Meta(ge=1, le=999_999_999, description="the route's id")],
     "identifier": Annotated[str, Meta(extra_json_schema={"format": "uuid"}, description="the invocation's id")],
+    "key": Annotated[
+        str,
+        Meta(
+            description="1 to 512 bytes of UTF-8, slashes too", extra_json_schema={"minLength": 1, "format": "kv-key"}
+        ),
+    ],
     "token": Annotated[int, Meta(ge=1, le=999_999_999, description="the token's number")],
+    "secret": Annotated[str, Meta(pattern=f"^{VARIABLE_NAME.pattern}$", description="the secret's name")],
     "name": Annotated[str, Meta(extra_json_schema={"enum": sorted(TABLE)}, description="the problem's name")],
 }
 
@@ -82,7 +90,8 @@ class DocumentResource:
 
 def operations(routes: Routes) -> Iterator[Operation]:
     """Everything that is declared, in the order of the table."""
-    for path, resource in routes:
+    for template, resource in routes:
+        path = template.replace(":path}", "}")  # Falcon's word for one that takes slashes
         for method in _METHODS:
             if told := declared(resource, method):
                 yield path, method, resource, told

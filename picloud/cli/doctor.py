@@ -1,11 +1,13 @@
 """`picloud doctor`: what this machine gives, and what it lacks."""
 
 import sys
+from collections.abc import Sequence
 
 import click
 
 from picloud.cli.output import as_json, show_json
 from picloud.executor import protections
+from picloud.executor.protections import Protection
 from picloud.settings import load
 
 
@@ -13,7 +15,7 @@ from picloud.settings import load
 @as_json
 def doctor(as_json: bool) -> None:
     """Show which protections sandboxes have on this machine. Exit 1 if one without which nothing runs is missing."""
-    found = protections.inspect(load().sandbox_user)
+    found = protections.inspect(load())
     if as_json:
         show_json(
             [{"name": it.name, "active": it.active, "required": it.required, "reason": it.reason} for it in found]
@@ -22,6 +24,8 @@ def doctor(as_json: bool) -> None:
         for it in found:
             state = click.style("ok", fg="green") if it.active else _missing(it.required)
             click.echo(f"{it.name:24} {state}  {it.reason}".rstrip())
+        for advice, names in _to_do(found).items():
+            click.echo(f"{', '.join(names)}: {advice}")
     if any(it.required and not it.active for it in found):
         click.echo("PiCloud refuses to run scripts here: a required protection is missing.", err=True)
         sys.exit(1)
@@ -29,3 +33,12 @@ def doctor(as_json: bool) -> None:
 
 def _missing(required: bool) -> str:
     return click.style("MISSING", fg="red", bold=True) if required else click.style("weaker", fg="yellow")
+
+
+def _to_do(found: Sequence[Protection]) -> dict[str, list[str]]:
+    """What to do → the protections that it brings back."""
+    todo: dict[str, list[str]] = {}
+    for it in found:
+        if not it.active and it.advice:
+            todo.setdefault(it.advice, []).append(it.name)
+    return todo

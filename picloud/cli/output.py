@@ -16,7 +16,7 @@ from rich.text import Text
 from picloud.cli.terminal import harmless, json_text
 
 _PATIENCE_S = 0.5
-_FREE = frozenset(("error", "scopes", "scripts"))  # columns that may be folded
+_FREE = frozenset(("error", "scopes", "scripts", "value"))  # columns that may be folded
 _FREE_WIDTH_MIN = 20
 _GAP = 2  # between columns
 

@@ -95,7 +95,7 @@ def rollback(name: str, version: int | None) -> None:
 @script_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rm(name: str, yes: bool) -> None:
-    """Delete a script with its versions, settings and routes; its invocations stay."""
+    """Delete a script with its versions, settings, routes and values; its invocations stay."""
     client, path = connect(), script_path(name)
     if not yes:
         _require(client, path)

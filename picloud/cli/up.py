@@ -1,16 +1,12 @@
 """`picloud up`: all of PiCloud in the foreground; and `picloud migrate`."""
 
 import contextlib
-import dataclasses
-import fcntl
 import os
 import secrets
-import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,20 +17,20 @@ from picloud.auth import Scope, new_secret
 from picloud.cli.bundle import script_name_of
 from picloud.cli.client import Client, default_url, describe, script_path
 from picloud.cli.deploy import curl_line
+from picloud.cli.ground import data_lock, run_dir, with_database
 from picloud.cli.parts import Extra, executor_part, listening, server_part, stop_undisturbed, watcher_part
 from picloud.cli.terminal import harmless
 from picloud.errors import PlatformError
+from picloud.sealing import KeyFile
 from picloud.settings import ServerSettings, load
-from picloud.storage.embedded import EmbeddedPostgres
 from picloud.storage.migrate import migrate as apply_migrations
 from picloud.storage.pool import Pool
+from picloud.storage.secrets import SecretTable
 from picloud.storage.tokens import TokenTable
 
 _QUICK_END_S = 2.0  # after its start
 _QUICK_ENDS_MAX = 3  # in a row, of one part: then it is broken, and not killed by somebody
 _PAUSES_S = (1, 5, 15)  # between vain starts of a part that ended
-
-_MARKER = "made-by-picloud"
 
 
 class _StopRequested(BaseException):
@@ -59,8 +55,8 @@ def up(example: Path | None, watch: Path | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _request_stop)
     with contextlib.suppress(_StopRequested), contextlib.ExitStack() as stack:
-        stack.enter_context(_data_lock(settings))
-        stack.enter_context(_run_dir(settings))
+        stack.enter_context(data_lock(settings))
+        stack.enter_context(run_dir(settings))
         settings, parts = _start(stack, settings, watch)
         _greet(settings, example)
         _watch(parts)
@@ -73,9 +69,9 @@ def migrate() -> None:
     settings = load()
     with contextlib.ExitStack() as stack:
         if not settings.database_url:
-            stack.enter_context(_data_lock(settings))
-            stack.enter_context(_run_dir(settings))
-            settings, _ = _with_database(stack, settings)
+            stack.enter_context(data_lock(settings))
+            stack.enter_context(run_dir(settings))
+            settings, _ = with_database(stack, settings)
         applied = apply_migrations(settings.database_url)
     click.echo("\n".join(f"applied {name}" for name in applied) or "nothing to do: the tables are up to date")
 
@@ -84,9 +80,10 @@ def _start(
     stack: contextlib.ExitStack, settings: ServerSettings, watch: Path | None
 ) -> tuple[ServerSettings, list[Any]]:
     listener = stack.enter_context(listening(settings.bind))  # first: a port that is taken is known at once
-    settings, parts = _with_database(stack, settings)
+    settings, parts = with_database(stack, settings)
     apply_migrations(settings.database_url)
     _ensure_admin_token(settings)
+    _ensure_secret_key(settings)
     for part in (executor_part(settings), server_part(settings, listener)):
         stack.callback(stop_undisturbed, part)
         part.start()
@@ -103,14 +100,6 @@ def _try_to_start(part: Extra) -> None:
         part.start()
     except PlatformError as error:
         click.echo(f"{error}; PiCloud goes on{'' if part.pid else ' without it'}", err=True)
-
-
-def _with_database(stack: contextlib.ExitStack, settings: ServerSettings) -> tuple[ServerSettings, list[Any]]:
-    if settings.database_url:
-        return settings, []
-    postgres = EmbeddedPostgres(settings.data, settings.run_dir / "pg")
-    stack.callback(stop_undisturbed, postgres)
-    return dataclasses.replace(settings, database_url=postgres.start()), [postgres]
 
 
 def _request_stop(_number: int, _frame: object) -> NoReturn:
@@ -157,46 +146,6 @@ def _start_again(part: Any) -> None:
     part.start()
 
 
-@contextlib.contextmanager
-def _data_lock(settings: ServerSettings) -> Iterator[None]:
-    """One PiCloud a data folder."""
-    try:
-        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(settings.data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise PlatformError(
-            f"{settings.data} cannot be used: {error.strerror}; set PICLOUD_DATA to a folder of yours"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.read(lock, 32).decode(errors="replace").strip()
-        raise PlatformError(f"PiCloud already runs on {settings.data} (pid {pid})") from None
-    try:
-        os.truncate(lock, 0)
-        os.write(lock, b"%d\n" % os.getpid())
-        yield
-    finally:
-        os.close(lock)
-
-
-@contextlib.contextmanager
-def _run_dir(settings: ServerSettings) -> Iterator[None]:
-    """A fresh folder for sockets and locks; what a killed start left is cleared away."""
-    folder = settings.run_dir
-    if folder.exists() and (folder.is_symlink() or folder.stat().st_uid != os.geteuid()):
-        raise PlatformError(f"{folder} belongs to somebody else; remove it or set PICLOUD_DATA")
-    if folder.exists() and any(folder.iterdir()) and not (folder / _MARKER).exists():
-        raise PlatformError(f"{folder} holds what is not PiCloud's; move it away or set PICLOUD_DATA")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
-    (folder / _MARKER).touch()
-    try:
-        yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _ensure_admin_token(settings: ServerSettings) -> None:
     """Keep the token in the file if the database knows it; else make a new one."""
     pool = Pool(settings.database_url, size=1, wait_ms=5_000)
@@ -210,6 +159,18 @@ def _ensure_admin_token(settings: ServerSettings) -> None:
         tokens.put(f"admin@{socket.gethostname()}-{_node(settings)}", secret, [Scope.ADMIN])
     finally:
         pool.close()
+
+
+def _ensure_secret_key(settings: ServerSettings) -> None:
+    """A key for secrets, unless there are some that another one opens; ConfigurationError if it cannot be used."""
+    keys = KeyFile(settings.secret_key)
+    if not settings.secret_key_file and not settings.secret_key.exists():
+        with contextlib.closing(Pool(settings.database_url, size=1, wait_ms=5_000)) as pool:
+            if SecretTable(pool).any():
+                click.echo(f"{settings.secret_key} is missing: put it back, or no script gets a secret", err=True)
+                return
+        keys.create()
+    keys.check()
 
 
 def _node(settings: ServerSettings) -> str:

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from picloud.errors import ExecutorLost, Overloaded, PicloudError, PlatformError
+from picloud.errors import DeadlinePassed, ExecutorLost, Overloaded, PicloudError, PlatformError
 from picloud.executor import packing
 from picloud.executor.frames import BadAnswer, BadFrame, Decoder
-from picloud.executor.line import DeadlinePassed, Line
+from picloud.executor.line import Line
 from picloud.executor.outcomes import End, problem_of, run_of, too_much
 from picloud.executor.said import Accepted, Call, Log, Message
 from picloud.model import Limits, LogLine, Outcome, Program, Request, Run, SyntaxProblem
@@ -125,7 +125,7 @@ class SandboxClient:
             try:
                 end = _exchange(line, decoder, packets[1:], _COMPILING)
             except (BadFrame, DeadlinePassed) as error:
-                return too_much(str(error) or "it takes too long")
+                return too_much(str(error))
         return problem_of(end, CHECK_LIMITS)
 
     def ping(self) -> None:

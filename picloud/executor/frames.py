@@ -18,6 +18,7 @@ _ALLOWANCE_BYTES = 64 * 1024  # of an answer, beside its body; of a failure's te
 _LOG_LINES_MIN = 16  # beside one for each byte that a script may log
 _LOG_OVERHEAD_BYTES = 64  # of each line: length fields, level, the frame
 _NUMBER_DIGITS_MAX = 18
+_HEADER_FIELDS_BYTES_MAX = HEADER_BYTES_MAX + 2 * protocol.HEADERS_MAX * 4  # with the length of each
 _STATUS_MIN, _STATUS_MAX = 200, 599
 
 _CALL_NAME = re.compile(rb"[a-z_]{1,32}\.[a-z_]{1,32}")
@@ -117,7 +118,7 @@ class Decoder:
         self._calls_left -= 1
         if self._calls_left < 0:
             raise BadFrame("more host calls than one invocation may make")
-        fields = _fields(payload)
+        fields = _fields(payload, at_most=1 + protocol.CALL_ARGUMENTS_MAX)
         if not fields or not _CALL_NAME.fullmatch(fields[0]):
             raise BadFrame("a host call without a proper name")
         return Call(fields[0].decode(), tuple(fields[1:]))
@@ -140,6 +141,8 @@ class Decoder:
             raise BadFrame("a kind of answer that is not known")
         if len(body) > self._limits.response_bytes:
             raise BadAnswer(f"the body has {len(body)} bytes; {self._limits.response_bytes} are allowed")
+        if len(packed) > _HEADER_FIELDS_BYTES_MAX:  # before it is taken apart: many small fields take much memory
+            raise BadAnswer(f"the headers have more than {HEADER_BYTES_MAX} bytes")
         headers = header_list(_fields(packed))
         return Answered(kind == protocol.RESPONSE, _status(status), headers, body, number(cpu_us), number(memory_bytes))
 
@@ -204,11 +207,12 @@ def _died(payload: bytes) -> Died:
     return Died(signal, status, cpu_us, memory_bytes)
 
 
-def _fields(payload: bytes, count: int | None = None) -> list[bytes]:
+def _fields(payload: bytes, count: int | None = None, *, at_most: int | None = None) -> list[bytes]:
+    """``count`` fields, or ``at_most`` so many: a payload of tiny ones would take many times its bytes."""
     try:
-        fields = protocol.unpack(payload)
+        fields = protocol.unpack(payload, at_most if count is None else count)
     except ValueError as error:
-        raise BadFrame("a payload whose lengths do not add up") from error
+        raise BadFrame(f"a payload that does not add up: {error}") from error
     if count is not None and len(fields) != count:
         raise BadFrame(f"{len(fields)} fields where {count} belong")
     return fields
@@ -219,10 +223,11 @@ def _log_texts(message: bytes, fields: bytes) -> tuple[str, str]:
     if not fields:
         return text(message), ""
     try:
-        msgspec.json.decode(fields, type=dict[str, msgspec.Raw])
+        msgspec.json.decode(fields, type=msgspec.Raw)  # looked through, and nothing made of it
+        is_object = fields.lstrip(b" \t\r\n").startswith(b"{")
     except (msgspec.DecodeError, RecursionError):
-        return f"{text(message)} {text(fields)}", ""
-    return text(message), text(fields)
+        is_object = False
+    return (text(message), text(fields)) if is_object else (f"{text(message)} {text(fields)}", "")
 
 
 def text(raw: bytes) -> str:

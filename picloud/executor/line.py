@@ -10,13 +10,10 @@ import struct
 import time
 from types import TracebackType
 
+from picloud.errors import DeadlinePassed
 from sandbox import protocol
 
 _READ_BYTES = protocol.FRAME_BYTES_MAX + 1  # one more, so that a longer packet shows
-
-
-class DeadlinePassed(Exception):
-    """The time was up before the other side moved."""
 
 
 class Line:

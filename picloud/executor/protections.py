@@ -11,7 +11,27 @@ import msgspec
 
 from picloud.errors import PlatformError
 from picloud.executor import launch
-from picloud.model import DEFAULT_POLICY
+from picloud.settings import ServerSettings
+
+_CONTAINER = "in a container, use a seccomp profile that lets it through"
+_NAMESPACES = (
+    "start as root, or allow user namespaces: sysctl user.max_user_namespaces above 0,"
+    " kernel.unprivileged_userns_clone=1 on older Debian, kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu;"
+    " in a container its seccomp profile decides"
+)
+_ADVICE = {
+    "bounding-set": _NAMESPACES,
+    "capabilities": f"the system call capset must work; {_CONTAINER}",
+    "init": f"PR_SET_PDEATHSIG must work; {_CONTAINER}",
+    "kill": f"a process must be able to kill its children; {_CONTAINER}",
+    "landlock": "run Linux 5.13 or later with `landlock` among the kernel's lsm=",
+    "no-new-privileges": f"PR_SET_NO_NEW_PRIVS must work; {_CONTAINER}",
+    "parent-death": f"PR_SET_PDEATHSIG must work; {_CONTAINER}",
+    "privileges": "start as an ordinary user, or as a root with CAP_SETUID and CAP_SETGID",
+    "rlimits": f"the system call prlimit must work; {_CONTAINER}",
+    "sandbox-limits": f"the system call prlimit must work; {_CONTAINER}",
+    "seccomp": f"run a kernel with CONFIG_SECCOMP_FILTER on x86_64 or aarch64; {_CONTAINER}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +42,11 @@ class Protection:
     active: bool
     required: bool  # the executor refuses to serve without it
     reason: str  # why it is not active; what it holds if it is
+
+    @property
+    def advice(self) -> str:
+        """What to do about it if it is not active."""
+        return _NAMESPACES if self.name.endswith("-namespace") else _ADVICE.get(self.name, "")
 
 
 def parse(line: str) -> Protection | None:
@@ -37,9 +62,13 @@ def sufficient(protections: list[Protection]) -> bool:
     return bool(protections) and all(item.active for item in protections if item.required)
 
 
-def inspect(sandbox_user: str = "") -> list[Protection]:
-    """What this machine gives: applies every layer to a throwaway process; PlatformError if that says nothing."""
-    started = launch.start("probe", launch.identity(sandbox_user), DEFAULT_POLICY.maxima)
+def inspect(settings: ServerSettings) -> list[Protection]:
+    """What this machine gives: applies every layer, as `settings` have it, to a throwaway process.
+
+    PlatformError if that says nothing.
+    """
+    who = launch.identity(settings.sandbox_user)
+    started = launch.start("probe", who, settings.policy.maxima, spare=settings.pool_spare, most=settings.pool_max)
     try:
         with os.fdopen(started.status, encoding="utf-8") as status, os.fdopen(started.log, encoding="utf-8") as log:
             found = [item for line in status if (item := parse(line))]

@@ -160,7 +160,7 @@ class Supervisor:
         held = ", ".join(item.name for item in found if item.active)
         log.info("serving on %s; protected by %s", self.settings.executor_socket, held)
         if missing:
-            log.warning("weaker than it could be, without %s", "; ".join(missing))
+            log.warning("weaker than it could be, without %s; see 'picloud doctor'", "; ".join(missing))
         _notify_systemd(b"READY=1")
 
 
@@ -212,8 +212,10 @@ def _reap_all() -> None:
 
 
 def _unprotected(found: list[protections.Protection]) -> str:
-    missing = "; ".join(f"{item.name}: {item.reason}" for item in found if item.required and not item.active)
-    return f"refusing to run scripts unprotected ({missing or 'no report'}); run 'picloud doctor'"
+    missing = [item for item in found if item.required and not item.active]
+    reasons = "; ".join(f"{item.name}: {item.reason}" for item in missing) or "no report"
+    todo = "; ".join(dict.fromkeys(item.advice for item in missing if item.advice))
+    return f"refusing to run scripts unprotected ({reasons}). {todo or 'It is unknown why'}; see 'picloud doctor'"
 
 
 def _ending(status: int) -> str:

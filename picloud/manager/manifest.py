@@ -46,19 +46,22 @@ class _Tables(msgspec.Struct, forbid_unknown_fields=True):
     route: list[_Route] = []
 
 
-def read(files: Mapping[str, bytes], rules: SettingsRules) -> Manifest:
-    """What a bundle declares, checked as far as it can be without the script; InvalidRequest names line or field."""
+def read(files: Mapping[str, bytes], rules: SettingsRules, *, limited: bool = False) -> Manifest:
+    """What a bundle declares, checked as far as it can be without the script; InvalidRequest names line or field.
+
+    ``limited``: who asks is limited to scripts; what adds a grant is Forbidden.
+    """
     if FILE not in files:
         return Manifest()
     tables = _tables(files[FILE])
-    return Manifest(_change(tables.settings, rules), _routes(tables.route))
+    return Manifest(_change(tables.settings, rules, limited), _routes(tables.route))
 
 
-def _change(patch: SettingsPatch | UnsetType, rules: SettingsRules) -> SettingsChange | None:
+def _change(patch: SettingsPatch | UnsetType, rules: SettingsRules, limited: bool) -> SettingsChange | None:
     if patch is UNSET:
         return None
     with _standing_in("settings"):
-        change = rules.change(patch)
+        change = rules.change(patch, limited=limited)
 
     def named(stored: StoredSettings) -> StoredSettings:
         with _standing_in("settings"):

@@ -83,7 +83,8 @@ class Scripts:
         NotFound, PreconditionFailed. InvalidRequest, Conflict: that cannot be applied any more, and nothing was
         changed. ``only``: the scripts that the caller's token is limited to, or None; a conflict names no other.
         """
-        declared = manifest.read(self._repository.unapplied(name, version), self._rules)
+        files = self._repository.unapplied(name, version)
+        declared = manifest.read(files, self._rules, limited=only is not None)
         self._repository.activate(name, version, condition, change=declared.settings, routes=declared.routes, only=only)
         self._announce()
         return self._repository.get(name)

@@ -11,10 +11,11 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from picloud.errors import InvalidRequest
-from picloud.manager import cors
+from picloud.manager import cors, grants
 from picloud.messages.reading import form
 from picloud.model import (
     LIMITS_MOST,
+    SPACE_NAME,
     VARIABLE_NAME,
     Access,
     Limits,
@@ -55,6 +56,9 @@ _Variables = Annotated[
         },
     ),
 ]
+_Grants = Meta(extra_json_schema={"maxItems": grants.NAMES_MAX})
+_Spaces = Annotated[list[Annotated[str, Meta(extra_json_schema={"pattern": f"^{SPACE_NAME.pattern}$"})]], _Grants]
+_Secrets = Annotated[list[Annotated[str, Meta(extra_json_schema={"pattern": f"^{VARIABLE_NAME.pattern}$"})]], _Grants]
 
 
 class LimitsPatch(msgspec.Struct, forbid_unknown_fields=True):
@@ -88,6 +92,8 @@ class SettingsPatch(msgspec.Struct, forbid_unknown_fields=True):
     env: _Variables | UnsetType | None = UNSET
     cors: CorsPatch | UnsetType | None = UNSET
     expose_errors: bool | UnsetType | None = UNSET
+    kv: _Spaces | UnsetType | None = UNSET
+    secrets: _Secrets | UnsetType | None = UNSET
 
 
 class SettingsRepository(Protocol):
@@ -106,12 +112,16 @@ class SettingsRules:
     def __init__(self, policy: Policy) -> None:
         self._maxima = policy.maxima
 
-    def change(self, patch: SettingsPatch) -> SettingsChange:
-        """A patch as a change to make; InvalidRequest says each field that is wrong by itself."""
+    def change(self, patch: SettingsPatch, *, limited: bool = False) -> SettingsChange:
+        """A patch as a change to make; InvalidRequest says each field that is wrong by itself.
+
+        ``limited``: who asks is limited to scripts; the change is Forbidden if it adds a grant.
+        """
         wrong = [*self._wrong_limits(patch), *_wrong_variables(patch), *cors.wrong(_given(patch.cors))]
-        if wrong:
-            raise InvalidRequest.of_all(wrong)
         wanted: dict[str, Any] = msgspec.to_builtins(patch)
+        if wrong := [*wrong, *grants.wrong(wanted)]:
+            raise InvalidRequest.of_all(wrong)
+        wanted = grants.normal(wanted)
         if wanted.get("cors"):
             wanted["cors"] = cors.normal(wanted["cors"])
 
@@ -119,6 +129,8 @@ class SettingsRules:
             merged = _merged(stored, wanted)
             if wrong := [*_wrong_env(merged), *cors.wrong_together(merged.get("cors") or {})]:
                 raise InvalidRequest.of_all(wrong)
+            if limited:
+                grants.check(stored, merged)
             return merged
 
         return change
@@ -144,9 +156,12 @@ class ScriptSettings:
         """What holds for a script; NotFound."""
         return self._repository.get(name).settings
 
-    def patch(self, name: str, patch: SettingsPatch) -> Settings:
-        """Change settings → what holds now; NotFound, InvalidRequest."""
-        now = self._repository.change_settings(name, self._rules.change(patch))
+    def patch(self, name: str, patch: SettingsPatch, *, limited: bool = False) -> Settings:
+        """Change settings → what holds now; NotFound, InvalidRequest.
+
+        ``limited``: who asks is limited to scripts. Forbidden: it adds a grant.
+        """
+        now = self._repository.change_settings(name, self._rules.change(patch, limited=limited))
         self._announce()
         return now
 

@@ -67,11 +67,11 @@ class Uploads:
     ) -> Uploaded:
         """Check files and store them as a new version, the active one unless told otherwise.
 
-        InvalidRequest, InvalidSource, PreconditionFailed, Conflict: nothing was stored. ``only``: the scripts that the
-        caller's token is limited to, or None; a conflict names no other.
+        InvalidRequest, InvalidSource, Forbidden, PreconditionFailed, Conflict: nothing was stored. ``only``: the
+        scripts that the caller's token is limited to, or None; a conflict names no other, and no grant is added.
         """
         check_name(name)
-        declared = manifest.read(files, self._rules)
+        declared = manifest.read(files, self._rules, limited=only is not None)
         if problem := self._checker.check(files):
             raise InvalidSource(problem.file, problem.line, problem.message)
         upload = Upload(files, bundle.digest(files), created_by, activate)

@@ -32,6 +32,30 @@ IF_NEW: Mapping[str, Any] = {
 }
 """Beside it, of an upload; heeded by `only_if_or_new`."""
 
+VALUE_VERSION = re.compile("[0-9]{1,18}")
+"""How the version of a script's value looks."""
+
+VALUE_ETAG: dict[str, Any] = {
+    "ETag": Annotated[str, Meta(pattern='^"[0-9]{1,18}"$', description="the value's version")]
+}
+"""What an answer about a value carries."""
+
+IF_VALUE_MATCH: Mapping[str, Any] = {
+    "If-Match": Annotated[
+        str,
+        Meta(
+            pattern=r'^("[0-9]{1,18}"(, ?"[0-9]{1,18}")*|\*)$',
+            description='only over one of these versions (`"N"`, or a list), or only if there is one (`*`)',
+        ),
+    ]
+}
+"""Of a change of a value; heeded by `only_if`."""
+
+IF_NEW_VALUE: Mapping[str, Any] = {
+    "If-None-Match": Annotated[Literal["*"], Meta(description="only if there is none yet")]
+}
+"""Beside it, of one that is stored; heeded by `only_if_or_new`."""
+
 IF_CHANGED: Mapping[str, Any] = {
     "If-None-Match": Annotated[str, Meta(description="the ETag of a copy: 304 if it is still good")]
 }
@@ -49,30 +73,28 @@ def is_known(req: falcon.Request, tag: str) -> bool:
     return given is not None and (given.strip() == "*" or any(f'"{text}"' == tag for _, text in _tags(given)))
 
 
-def only_if(req: falcon.Request) -> Condition:
-    """What `If-Match` asks for; PreconditionFailed for what cannot hold."""
+def only_if(req: falcon.Request, version: re.Pattern[str] = _VERSION) -> Condition:
+    """What `If-Match` asks for; PreconditionFailed for what cannot hold. ``version``: how one looks."""
     given = req.get_header("if-match")
     if given is None:
         return ANYWAY
     if given.strip() == "*":
         return Condition(update_only=True)
-    versions = [int(text) for weak, text in _tags(given) if not weak and _VERSION.fullmatch(text)]
+    versions = [int(text) for weak, text in _tags(given) if not weak and version.fullmatch(text)]
     if not versions:
-        raise PreconditionFailed(
-            f"no version has the ETag {given[:100]!r}; an ETag is the active version's number in quotes"
-        )
+        raise PreconditionFailed(f"no version has the ETag {given[:100]!r}; an ETag is a version's number in quotes")
     return Condition(frozenset(versions))
 
 
-def only_if_or_new(req: falcon.Request) -> Condition:
+def only_if_or_new(req: falcon.Request, version: re.Pattern[str] = _VERSION) -> Condition:
     """The same, and what `If-None-Match: *` asks for."""
     none_match = req.get_header("if-none-match")
     if none_match is None:
-        return only_if(req)
+        return only_if(req, version)
     if none_match.strip() != "*":
-        raise PreconditionFailed("If-None-Match takes '*' only: upload if there is no such script yet")
+        raise PreconditionFailed("If-None-Match takes '*' only: if there is none yet")
     if req.get_header("if-match") is not None:
-        raise PreconditionFailed("If-Match wants a script that is there, and If-None-Match one that is not")
+        raise PreconditionFailed("If-Match wants what is there, and If-None-Match one that is not")
     return Condition(create_only=True)
 
 

@@ -3,6 +3,8 @@
 Owns: the words of the platform as types. Knows nothing of how they are stored, sent or run; imports nothing of ours.
 
     scripts   scripts, versions and routes, and what an upload is
+    state     what scripts keep between runs
+    secrets   named values that scripts may be granted, without the values
     settings  what holds for a script, and what the operator allows
     runs      one run: request, response, outcome
     records   what is kept of it: invocations and log lines
@@ -40,6 +42,7 @@ from picloud.model.scripts import (
     Version,
     is_script_name,
 )
+from picloud.model.secrets import SECRET_CHARACTERS_MAX, Secret
 from picloud.model.settings import (
     DEFAULT_POLICY,
     LIMITS_MOST,
@@ -53,16 +56,45 @@ from picloud.model.settings import (
     StoredSettings,
     is_variable_name,
 )
+from picloud.model.state import (
+    GET_BYTES_MAX,
+    KEY_BYTES_MAX,
+    KEY_OVERHEAD_BYTES,
+    SPACE_BYTES_MAX,
+    SPACE_NAME,
+    VALUE_BYTES_MAX,
+    WHATEVER,
+    Check,
+    Entry,
+    Guard,
+    Value,
+    ValueKind,
+    is_last_page,
+    is_space_name,
+    own_space,
+    shared_space,
+)
 
 __all__ = [
     "ANYWAY",
     "DEFAULT_POLICY",
+    "GET_BYTES_MAX",
+    "KEY_BYTES_MAX",
+    "KEY_OVERHEAD_BYTES",
     "LIMITS_MOST",
     "SCRIPT_NAME",
+    "SECRET_CHARACTERS_MAX",
+    "SPACE_BYTES_MAX",
+    "SPACE_NAME",
+    "VALUE_BYTES_MAX",
     "VARIABLE_NAME",
+    "WHATEVER",
     "Access",
+    "Check",
     "Condition",
     "Cors",
+    "Entry",
+    "Guard",
     "HeaderList",
     "Invocation",
     "InvocationFilter",
@@ -80,6 +112,7 @@ __all__ = [
     "Route",
     "Run",
     "Script",
+    "Secret",
     "Settings",
     "SettingsChange",
     "StoredLine",
@@ -88,8 +121,14 @@ __all__ = [
     "Trigger",
     "Upload",
     "Uploaded",
+    "Value",
+    "ValueKind",
     "Version",
+    "is_last_page",
     "is_script_name",
+    "is_space_name",
     "is_variable_name",
     "new_id",
+    "own_space",
+    "shared_space",
 ]

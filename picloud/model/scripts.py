@@ -46,6 +46,7 @@ class Program:
     version: int
     files: Mapping[str, bytes]  # path → text; `main.lua` is the entry
     settings: Settings
+    script_id: int = 0  # of the script that has the name now; a later one of the same name has another
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ class Settings:
     env: Mapping[str, str] = field(default_factory=dict)
     cors: Cors | None = None  # None: the script answers for itself
     expose_errors: bool = True  # whether a caller sees the script's error message
+    kv: tuple[str, ...] = ()  # names of the shared spaces that it may use
+    secrets: tuple[str, ...] = ()  # names of those that it may get
 
 
 StoredSettings = Mapping[str, Any]
@@ -106,5 +108,5 @@ VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 def is_variable_name(text: str) -> bool:
-    """Whether a variable of `env` may have this name."""
+    """Whether a variable of `env`, or a secret, may have this name."""
     return VARIABLE_NAME.fullmatch(text) is not None

@@ -20,6 +20,7 @@ from picloud.errors import ConcurrencyLimit, Overloaded
 _THREADS_KEPT_FREE = 8  # one eighth: to refuse with, and for the API, however many invocations wait
 _SCRIPT_REGION_BYTES = 1 << 20
 _SCRIPT_REGIONS = 1 << 40
+_FLOCK = "@hhqqi4x"
 
 
 class Admission:
@@ -73,7 +74,7 @@ class Admission:
     def script(self, name: str, limit: int) -> Iterator[None]:
         """Hold one of a script's own slots; ConcurrencyLimit at once if all `limit` of them are taken."""
         with self._mutex:
-            slot = self._claim(_region(name), limit)
+            slot = self._claim_of_script(_region(name), limit)
         if slot is None:
             raise ConcurrencyLimit(f"'{name}' already runs {limit} times at once; try again in a moment")
         try:
@@ -81,6 +82,35 @@ class Admission:
         finally:
             with self._mutex:
                 self._release(slot)
+
+    def _claim_of_script(self, first: int, limit: int) -> int | None:
+        """One of a script's slots, if fewer than `limit` are held, also of those that a higher limit let in before."""
+        end = first + _SCRIPT_REGION_BYTES - 1  # the last byte is the guard's
+        if not self._count(first + limit, end):
+            return self._claim(first, limit)
+        _control(self._descriptor, fcntl.F_OFD_SETLKW, fcntl.F_WRLCK, end)  # nobody else counts meanwhile
+        try:
+            return self._claim(first, limit) if self._count(first, end) < limit else None
+        finally:
+            _control(self._descriptor, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, end)
+
+    def _count(self, start: int, end: int) -> int:
+        """How many slots from `start` to before `end` are held, by any process."""
+        return sum(start <= slot < end for slot in self._held) + self._count_of_others(start, end)
+
+    def _count_of_others(self, start: int, end: int) -> int:
+        """The kernel shows one lock of a range, whichever: look on both sides of it."""
+        count, ranges = 0, [(start, end)]
+        while ranges:
+            start, end = ranges.pop()
+            if start >= end:
+                continue
+            kind, _, at, length, _ = _control(self._descriptor, fcntl.F_OFD_GETLK, fcntl.F_WRLCK, start, end - start)
+            if kind != fcntl.F_UNLCK:
+                first, last = max(start, at), min(end, at + length)
+                count += last - first
+                ranges += [(start, first), (last, end)]
+        return count
 
     def _claim(self, first: int, count: int) -> int | None:
         for slot in range(first, first + count):
@@ -91,13 +121,13 @@ class Admission:
 
     def _lock(self, slot: int) -> bool:
         try:
-            fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK, slot))
+            _control(self._descriptor, fcntl.F_OFD_SETLK, fcntl.F_WRLCK, slot)
         except BlockingIOError:
             return False
         return True
 
     def _release(self, slot: int) -> None:
-        fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _flock(fcntl.F_UNLCK, slot))
+        _control(self._descriptor, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, slot)
         self._held.discard(slot)
 
 
@@ -106,5 +136,7 @@ def _region(name: str) -> int:
     return (1 + number % _SCRIPT_REGIONS) * _SCRIPT_REGION_BYTES
 
 
-def _flock(kind: int, byte: int) -> bytes:
-    return struct.pack("@hhqqi4x", kind, os.SEEK_SET, byte, 1, 0)  # struct flock with 64-bit offsets; pid must be 0
+def _control(descriptor: int, command: int, kind: int, byte: int, length: int = 1) -> tuple[int, ...]:
+    """fcntl with a struct flock of 64-bit offsets, whose pid must be 0 → its fields as the kernel leaves them."""
+    answer: bytes = fcntl.fcntl(descriptor, command, struct.pack(_FLOCK, kind, os.SEEK_SET, byte, length, 0))
+    return struct.unpack(_FLOCK, answer)

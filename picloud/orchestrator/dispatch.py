@@ -1,42 +1,52 @@
-"""One invocation, top to bottom: read → admit → run → record.
+"""One invocation, top to bottom: read → admit → run → settle → record.
 
 Every trigger enters here, with the program that is to run: which one, and who may, was decided before (`ingress`).
 This is the story to read first; each step has a file of its own.
 
 One commit (the record of a decision): what a script does to the world becomes visible when its handler returns a
-response, and not otherwise. Host calls with effects do not exist yet; when they do, the invocation's transaction is
-opened by its first one, *settled* here between run and record, and the answer leaves after its COMMIT.
-Until then every invocation is stateless: its record is batched, off this path.
+response, and not otherwise. Its first host call that needs one opens the invocation's transaction (`attempt`). A run
+that ends with a response is settled: one COMMIT takes all that it wrote and its own row, and the answer leaves after
+it. Any other end rolls back: an error, `error{…}`, a limit, a kill, an answer that is not valid.
+
+A run that clashes with another invocation (it was faster, or they would wait for each other for ever) has done nothing
+yet, so it runs again, until its deadline: unless it has called out, which cannot be undone.
+
+An invocation that writes nothing is stateless: its record is batched, off this path.
 """
 
+import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from picloud.errors import ConcurrencyLimit, Overloaded
-from picloud.model import Invocation, Level, LogLine, Outcome, Program, Record, Request, Run
+from picloud.errors import (
+    ConcurrencyLimit,
+    DatabaseUnavailable,
+    DeadlinePassed,
+    OutcomeUnknown,
+    Overloaded,
+    PicloudError,
+    TransactionConflict,
+)
+from picloud.model import LogLine, Outcome, Program, Request, Run
 from picloud.orchestrator.admission import Admission
+from picloud.orchestrator.attempt import Attempts, Runner
+from picloud.orchestrator.journal import Journal
 
+_PAUSE_S = (0.001, 0.1)  # before it runs again: half of the first to half of the last at least, and at random
 
-class ExecutorClient(Protocol):
-    """What runs a program in a sandbox of its own."""
-
-    def run(self, program: Program, request: Request, on_log: Callable[[LogLine], None]) -> Run:
-        """Run once, to one of the outcomes; never raises for what a script does."""
-
-
-class RecordSink(Protocol):
-    """What keeps the records."""
-
-    def add(self, record: Record) -> None:
-        """Take one; never waits."""
-
-    def wait_until_written(self, seconds: float) -> None:
-        """Until those taken before can be read, or the time is up."""
+_OUTCOMES: dict[type[PicloudError], Outcome] = {
+    Overloaded: Outcome.OVERLOADED,
+    ConcurrencyLimit: Outcome.CONCURRENCY_LIMIT,
+    DeadlinePassed: Outcome.TIMEOUT,
+    OutcomeUnknown: Outcome.OUTCOME_UNKNOWN,
+    DatabaseUnavailable: Outcome.DATABASE_UNAVAILABLE,
+}
+"""What becomes of an invocation whose run was ended, or not begun, by what we raised."""
 
 
 class RequestSource(Protocol):
@@ -62,14 +72,14 @@ class Dispatcher:
     def __init__(
         self,
         admission: Admission,
-        executor: ExecutorClient,
-        records: RecordSink,
-        status_of: Callable[[Outcome], int],  # the table of problems knows
+        executor: Runner,
+        attempts: Attempts,
+        journal: Journal,
     ) -> None:
         self._admission = admission
         self._executor = executor
-        self._records = records
-        self._status_of = status_of
+        self._attempts = attempts
+        self._journal = journal
         self._changed = threading.Condition()  # of what follows
         self._under_way = 0
 
@@ -80,7 +90,7 @@ class Dispatcher:
 
     def wait_until_recorded(self, seconds: float) -> None:
         """Until the records of what has finished can be read, or the time is up."""
-        self._records.wait_until_written(seconds)
+        self._journal.wait_until_written(seconds)
 
     def dispatch(self, program: Program, invocation_id: str, source: RequestSource) -> Finished:
         """Run a program once. BodyTooLarge, InvalidRequest, Overloaded: it did not run."""
@@ -91,11 +101,9 @@ class Dispatcher:
         started_at, started = datetime.now(UTC), time.monotonic()
         lines: list[LogLine] = []
         request = source.read(invocation_id, program.settings.limits.request_bytes)
-        run = self._run(program, request, lines.append)
-        if run.outcome is not Outcome.OK:
-            lines.append(_failure_line(run))
+        run = self._admitted(program, request, started_at, lines)
         total_ms = (time.monotonic() - started) * 1000
-        self._records.add(Record(self._invocation(program, request, run, started_at), tuple(lines)))
+        self._journal.keep(self._journal.record(program, request, run, started_at, lines))
         return Finished(invocation_id, run, total_ms, program.settings.expose_errors)
 
     @contextmanager
@@ -110,33 +118,52 @@ class Dispatcher:
                 if self._under_way == 0:
                     self._changed.notify_all()
 
-    def _run(self, program: Program, request: Request, on_log: Callable[[LogLine], None]) -> Run:
+    def _admitted(self, program: Program, request: Request, started_at: datetime, lines: list[LogLine]) -> Run:
         try:
             with self._admission.node(), self._admission.script(program.script, program.settings.limits.concurrency):
-                return self._executor.run(program, request, on_log)
-        except Overloaded as error:
-            return Run(Outcome.OVERLOADED, detail=str(error))
-        except ConcurrencyLimit as error:
-            return Run(Outcome.CONCURRENCY_LIMIT, detail=str(error))
+                return self._settled(program, request, started_at, lines)
+        except tuple(_OUTCOMES) as error:
+            return _ended(error)
 
-    def _invocation(self, program: Program, request: Request, run: Run, started_at: datetime) -> Invocation:
-        return Invocation(
-            id=request.id,
-            script=program.script,
-            version=program.version,
-            trigger=request.trigger,
-            outcome=run.outcome,
-            status=run.response.status if run.response else self._status_of(run.outcome),
-            started_at=started_at,
-            queue_ms=run.queue_ms,
-            run_ms=run.run_ms,
-            cpu_ms=run.cpu_ms,
-            memory_bytes=run.memory_bytes,
-            error=run.detail,
-        )
+    def _settled(self, program: Program, request: Request, started_at: datetime, lines: list[LogLine]) -> Run:
+        """Run and settle; again after a clash, until the deadline."""
+        deadline = time.monotonic() + program.settings.limits.wall_ms / 1000
+        for pause_s in _pauses():
+            lines.clear()
+            with self._attempts.begin(_until(program, deadline), request) as attempt:
+                try:
+                    run = attempt.run(self._executor, lines.append)
+                    if run.outcome is Outcome.OK and run.committed:
+                        attempt.settle(self._journal.invocation(program, request, run, started_at))
+                    for invoked in attempt.shared.invoked:
+                        self._journal.keep(invoked)
+                    return run
+                except TransactionConflict as clash:
+                    if attempt.shared.http_calls:
+                        detail = f"{clash}; it has called out, so it was not run again"
+                        return attempt.shared.mask.run(Run(Outcome.CONFLICT, detail=detail))
+            time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
+        raise AssertionError
 
 
-def _failure_line(run: Run) -> LogLine:
-    """Why a run gave no answer, in the script's own log. What its caller did wrong is no error of the script."""
-    level = Level.WARN if run.outcome is Outcome.INVALID_REQUEST else Level.ERROR
-    return LogLine(datetime.now(UTC), level, f"{run.outcome}: {run.detail}\n{run.traceback}".rstrip(), "")
+def _ended(error: PicloudError) -> Run:
+    kind = next(kind for kind in _OUTCOMES if isinstance(error, kind))
+    return Run(_OUTCOMES[kind], detail=str(error))
+
+
+def _until(program: Program, deadline: float) -> Program:
+    """A program that may run until then, and no longer than its limit; DeadlinePassed."""
+    left_ms = int((deadline - time.monotonic()) * 1000) + 1
+    limits = program.settings.limits
+    if left_ms >= limits.wall_ms:
+        return program
+    if left_ms <= 1:
+        raise DeadlinePassed(f"exceeded the wall clock limit of {limits.wall_ms} ms: it clashed with other invocations")
+    return replace(program, settings=replace(program.settings, limits=replace(limits, wall_ms=left_ms)))
+
+
+def _pauses() -> Iterator[float]:
+    pause_s, longest_s = _PAUSE_S
+    while True:
+        yield pause_s * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+        pause_s = min(2 * pause_s, longest_s)

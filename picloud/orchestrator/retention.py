@@ -5,6 +5,7 @@ Owns: when it is time, and the thread that does it. Knows nothing of tables but 
 
 import logging
 import threading
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from picloud.errors import PicloudError
@@ -24,12 +25,25 @@ class ShrinkingTable(Protocol):
         """Give deleted rows' space back."""
 
 
+class ExpiringTable(Protocol):
+    """What knows itself what it is rid of, and is replaced so often that it wants its space back at every turn."""
+
+    def expire(self) -> int:
+        """Delete some of what nobody can see any more → how many went; 0: nothing is left to do, or another does it."""
+
+    def vacuum(self) -> None:
+        """Give deleted and replaced rows' space back."""
+
+
 class Retention:
     """One worker's share of the cleaning: after its first batch, then after every 10,000 records."""
 
-    def __init__(self, table: ShrinkingTable, *, keep_days: int, keep_rows: int) -> None:
+    def __init__(
+        self, table: ShrinkingTable, *, keep_days: int, keep_rows: int, also: Sequence[ExpiringTable] = ()
+    ) -> None:
         self._table = table
         self._keep = (keep_days, keep_rows)
+        self._also = also
         self._since = _EVERY_RECORDS  # the first batch after a start cleans up
         self._thread: threading.Thread | None = None
 
@@ -43,12 +57,21 @@ class Retention:
         self._thread.start()
 
     def _clean(self) -> None:
-        gone = 0
         try:
-            while some := self._table.expire(*self._keep):
-                gone += some
+            gone = _until_nothing(lambda: self._table.expire(*self._keep))
             if gone:
                 self._table.vacuum()
+            for table in self._also:
+                gone += _until_nothing(table.expire)
+                table.vacuum()
+            if gone:
                 _log.info("retention: %d rows deleted", gone)
         except PicloudError as error:  # we are stopping, or the database is away: the next turn goes on
             _log.warning("retention was cut short: %s", error)
+
+
+def _until_nothing(expire: Callable[[], int]) -> int:
+    gone = 0
+    while some := expire():
+        gone += some
+    return gone

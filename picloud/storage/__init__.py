@@ -4,10 +4,11 @@ Who opens connections
     `connection.connect` is the only call of psycopg2.connect, and sets every session up the same: autocommit, so that
     each BEGIN and COMMIT is a statement of ours; UTC; synchronous_commit on; kernel keepalives on both ends and
     client_connection_check_interval, so that the locks of a lost client are free within 25 s, of a killed one at once.
-    Four things call it, each after fork: `pool` (4 for the API and invocations, 1 for records, of each worker),
+    Five things call it, each after fork: `pool` (4 for the API, 4 for invocations, 1 for records, of each worker),
+    `unit_of_work` (1 for a moment, to ask what became of a COMMIT),
     `listener` (1 of each worker, for what changes), `logs.listen` (1 of each worker, while somebody follows a log
     there) and `migrate` (1, while it runs). `pool.vacuum` borrows one more, rarely.
-    PostgreSQL has max_connections=100, of which 3 are reserved: 2 workers hold 12, and 14 while logs are followed.
+    PostgreSQL has max_connections=100, of which 3 are reserved: 2 workers hold 20, and 22 while logs are followed.
 
 What a transaction promises
     1. `with pool.transaction() as cursor` commits when the block ends and rolls back when it raises.
@@ -29,6 +30,6 @@ At rest
     No thread but the listener's, which blocks in poll without a timeout; no timer; no SQL.
 
 Modules: connection, pool, listener, migrate (with sql/); scripts (with uploads, the steps of one), routes, tokens,
-invocations and logs, one noun each; rows, what is there or not found; changes, the words of what is announced;
+secrets, invocations and logs, one noun each; rows, what is there or not found; changes, the words of what is announced;
 embedded, with cluster and launcher, is the PostgreSQL of `picloud up`.
 """

@@ -16,6 +16,7 @@ class Changed(enum.StrEnum):
     SCRIPT = "script"  # one, named
     ROUTES = "routes"  # any
     TOKENS = "tokens"  # any
+    SECRETS = "secrets"  # one, named, or any
 
 
 def announce(cursor: Cursor, what: Changed, name: str = "") -> None:

@@ -42,6 +42,7 @@ _CONFIG = {
     "max_logical_replication_workers": "0",
     "max_wal_senders": "0",
     "jit": "off",
+    "deadlock_timeout": "10ms",  # after which who waits looks whether all wait for each other: then one runs again
     # what is wrong, without the statement that it is wrong in: that may hold what scripts keep
     "log_destination": "stderr",
     "logging_collector": "off",

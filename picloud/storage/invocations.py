@@ -11,15 +11,20 @@ from psycopg2.extras import execute_values
 
 from picloud.model import Invocation, InvocationFilter, Outcome, Record, Trigger
 from picloud.storage import logs
+from picloud.storage.connection import Cursor
 from picloud.storage.pool import Pool
 from picloud.storage.rows import found
 
 _COLUMNS = """id::text, script, version, trigger, outcome, status, started_at, queue_ms, run_ms, cpu_ms,
   memory_bytes, error, http_calls"""
 
-_INSERT = """INSERT INTO invocations (id, script, version, trigger, outcome, status, started_at, queue_ms, run_ms,
-  cpu_ms, memory_bytes, error, http_calls) VALUES %s
-  ON CONFLICT (id) DO NOTHING RETURNING id::text"""
+# A row that says that the outcome is not known yet gives way to one that knows it, and no other does.
+_INSERT = f"""INSERT INTO invocations AS it (id, script, version, trigger, outcome, status, started_at, queue_ms,
+  run_ms, cpu_ms, memory_bytes, error, http_calls) VALUES %s
+  ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, status = excluded.status, queue_ms = excluded.queue_ms,
+    run_ms = excluded.run_ms, cpu_ms = excluded.cpu_ms, memory_bytes = excluded.memory_bytes, error = excluded.error,
+    http_calls = excluded.http_calls
+  WHERE it.outcome = '{Outcome.OUTCOME_UNKNOWN}'"""
 
 # Values are literals by the time that PostgreSQL plans this: it leaves out what does not matter.
 _PAGE = f"""SELECT {_COLUMNS} FROM invocations
@@ -53,11 +58,10 @@ class InvocationTable:
         self._pool = pool
 
     def add(self, records: Sequence[Record]) -> None:
-        """Write a batch in one transaction. A record that is there already is left as it is."""
-        rows = [_row(record.invocation) for record in records]
+        """Write a batch in one transaction. A row or lines that are there already are left as they are."""
         with self._pool.transaction() as cursor:
-            new = {row[0] for row in execute_values(cursor, _INSERT, rows, page_size=500, fetch=True)}
-            logs.write(cursor, [record for record in records if record.invocation.id in new])
+            execute_values(cursor, _INSERT, [_row(record.invocation) for record in records], page_size=500)
+            logs.write(cursor, records)
 
     def page(self, wanted: InvocationFilter, limit: int, after: str) -> list[Invocation]:
         """At most limit invocations, newest first, those older than the one named `after` ('': from the newest)."""
@@ -97,6 +101,11 @@ class InvocationTable:
     def vacuum(self) -> None:
         """Give the space of deleted rows back; autovacuum is set to wake rarely."""
         self._pool.vacuum("invocations", "log_lines")
+
+
+def put(cursor: Cursor, it: Invocation) -> None:
+    """Write one in its own transaction, which is the caller's."""
+    execute_values(cursor, _INSERT, [_row(it)])
 
 
 def _parameters(wanted: InvocationFilter) -> dict[str, Any]:

@@ -33,6 +33,8 @@ _BEGIN = f"""SELECT set_config('idle_in_transaction_session_timeout', %s, true),
 
 _INSERT = "INSERT INTO log_lines (invocation, script, at, level, message, fields) VALUES %s"
 
+_WRITTEN = "SELECT DISTINCT invocation::text FROM log_lines WHERE invocation = ANY(%s::uuid[])"
+
 _COLUMNS = "id, invocation::text, script, at, level, message, fields::text AS fields"
 
 # Values are literals by the time that PostgreSQL plans this: it leaves out what does not matter.
@@ -110,10 +112,19 @@ def listen(dsn: str, on_news: Callable[[], None]) -> Listener:
 
 
 def write(cursor: Cursor, records: Sequence[Record]) -> None:
-    """Write the lines of invocations and have followers told, in the caller's transaction: let it end soon."""
-    rows = [_row(record.invocation.id, record.invocation.script, line) for record in records for line in record.lines]
+    """Write the lines of invocations and have followers told, in the caller's transaction: let it end soon.
+
+    Those of an invocation that has some already are not written again: a batch whose COMMIT was lost comes twice.
+    """
+    loud = {record.invocation.id: record for record in records if record.lines}
+    if not loud:
+        return
+    cursor.execute(_BEGIN, (str(_FROZEN_MS),))
+    cursor.execute(_WRITTEN, (list(loud),))
+    for (written,) in cursor.fetchall():
+        del loud[written]
+    rows = [_row(it, record.invocation.script, line) for it, record in loud.items() for line in record.lines]
     if rows:
-        cursor.execute(_BEGIN, (str(_FROZEN_MS),))
         execute_values(cursor, _INSERT, rows, page_size=500)
 
 

@@ -30,10 +30,11 @@ class PoolClosed(DatabaseUnavailable):
 class Pool:
     """At most `size` connections; who finds none free waits in line for `wait_ms`. Made before fork, used after."""
 
-    def __init__(self, dsn: str, *, size: int, wait_ms: int) -> None:
+    def __init__(self, dsn: str, *, size: int, wait_ms: int, timeouts: bool = True) -> None:
         self._dsn = dsn
         self._size = size
         self._wait_ms = wait_ms
+        self._timeouts = timeouts  # whether a statement ends by itself
         self._lock = threading.Lock()  # over all that follows
         self._idle: list[Connection] = []  # the last one given back is the first one out
         self._leased = 0
@@ -48,13 +49,13 @@ class Pool:
         PoolTimeout, PoolClosed, OutcomeUnknown and other DatabaseUnavailable; TransactionAborted if a statement failed
         and the block went on. The server has answered BEGIN before the block starts, so an empty block is a ping.
         """
-        leased = self._begin()
+        leased = self.begin()
         try:
             with translated(), leased.cursor() as cursor:
                 yield cursor
                 commit(cursor)
         finally:
-            self._give_back(_ended(leased))
+            self.end(leased)
 
     def vacuum(self, *tables: str) -> None:
         """Give back the space of dead rows; on a connection of its own, for as long as it takes."""
@@ -72,8 +73,11 @@ class Pool:
             waiter.put(None)
         self._close_idle()
 
-    def _begin(self) -> Connection:
-        """Lease a connection with a transaction begun; one that died while idle is replaced before anything ran."""
+    def begin(self) -> Connection:
+        """Lease a connection with a transaction begun, until `end`; it raises what `transaction` does.
+
+        One that died while idle is replaced before anything ran.
+        """
         leased = self._lease()
         try:
             if leased and _has_begun(leased):
@@ -83,13 +87,17 @@ class Pool:
                 self._close_idle()  # they are as old
             leased = None
             self._check_open()
-            leased = connect(self._dsn)
+            leased = connect(self._dsn, timeouts=self._timeouts)
             with translated(), leased.cursor() as cursor:
                 cursor.execute("BEGIN")
         except BaseException:
             self._give_back(leased and _ended(leased))
             raise
         return leased
+
+    def end(self, leased: Connection) -> None:
+        """Roll back what is not committed, and give the connection back."""
+        self._give_back(_ended(leased))
 
     def _lease(self) -> Connection | None:
         """Take a place: with an idle connection, or None for leave to open one."""

@@ -21,7 +21,7 @@ from picloud.model import (
     Version,
 )
 from picloud.patterns import RouteWanted
-from picloud.storage import uploads
+from picloud.storage import uploads, values
 from picloud.storage.changes import Changed, announce
 from picloud.storage.connection import Cursor
 from picloud.storage.pool import Pool
@@ -34,7 +34,7 @@ _PAGE = "WHERE name > %(after)s AND (%(only)s IS NULL OR name = ANY(%(only)s)) O
 _VERSION = """SELECT s.name, v.version, v.sha256, v.bytes, v.created_at, v.created_by
   FROM versions v JOIN scripts s ON s.id = v.script_id"""
 
-_PROGRAM = """SELECT s.active_version, s.settings, f.path, f.content
+_PROGRAM = """SELECT s.id, s.active_version, s.settings, f.path, f.content
   FROM scripts s JOIN version_files f ON f.script_id = s.id AND f.version = s.active_version WHERE s.name = %s"""
 
 _FILES = """SELECT f.path, f.content FROM scripts s JOIN version_files f ON f.script_id = s.id
@@ -86,9 +86,13 @@ class ScriptTable:
             return [self._script(row) for row in cursor.fetchall()]
 
     def delete(self, name: str, condition: Condition = ANYWAY) -> None:
-        """Drop a script with its versions, settings and routes; NotFound, PreconditionFailed. Its invocations stay."""
+        """Drop a script with its versions, settings, routes and values; NotFound, PreconditionFailed.
+
+        Its invocations stay.
+        """
         with self._pool.transaction() as cursor:
             script = _locked(cursor, name, condition)
+            values.drop(cursor, script.id)
             cursor.execute("DELETE FROM scripts WHERE id = %s", (script.id,))
             announce(cursor, Changed.SCRIPT, name)
             announce(cursor, Changed.ROUTES)
@@ -147,8 +151,9 @@ class ScriptTable:
             rows = cursor.fetchall()
         if not rows:
             return None
-        files = {path: bytes(content) for _, _, path, content in rows}
-        return Program(name, rows[0][0], files, self._policy.hold(rows[0][1]))
+        files = {path: bytes(content) for *_, path, content in rows}
+        script_id, version, settings, *_ = rows[0]
+        return Program(name, version, files, self._policy.hold(settings), script_id)
 
     def change_settings(self, name: str, change: SettingsChange) -> Settings:
         """Replace what is set for a script by what ``change`` makes of it → what holds now; NotFound.

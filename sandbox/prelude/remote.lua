@@ -1,12 +1,13 @@
 -- Owns: host calls: what only the trusted side can do, by name, with strings both ways; and how many a run may make.
 local fault, host = (...).fault, (...).host
 
-local select = select
+local select, type = select, type
 local unpack = table.unpack
 local ask, call, raise = host.ask, host.call, fault.raise
 
 local BYTES_MAX = 2 * 1024 * 1024 -- of a name and its arguments, as sandbox/protocol.py has it
 local FIELD_BYTES = 4 -- what each costs beside its own length
+local ARGUMENTS_MAX = 10000 -- as sandbox/protocol.py has it
 
 local calls_max, calls_left = 0, 0
 
@@ -35,9 +36,16 @@ local function invoke(name, ...)
     raise(name .. ": over the limit of " .. calls_max .. " host calls")
   end
   local bytes = #name + FIELD_BYTES
-  local arguments = { ... } -- `select` in a loop would be quadratic
-  for at = 1, select("#", ...) do
-    bytes = bytes + #arguments[at] + FIELD_BYTES
+  local count, arguments = select("#", ...), { ... } -- `select` in a loop would be quadratic
+  if count > ARGUMENTS_MAX then
+    raise(name .. ": " .. count .. " values are more than a host call may carry (" .. ARGUMENTS_MAX .. ")")
+  end
+  for at = 1, count do
+    local argument = arguments[at]
+    if type(argument) ~= "string" then
+      raise(name .. ": a host call carries strings, not " .. type(argument))
+    end
+    bytes = bytes + #argument + FIELD_BYTES
   end
   if bytes > BYTES_MAX then
     raise(name .. ": " .. bytes .. " bytes are more than a host call may carry (" .. BYTES_MAX .. ")")

@@ -1,11 +1,12 @@
 -- Owns: what a script's result means as an HTTP response. Types are settled here; that the status and the headers
 -- are legal is checked by the trusted side, which believes nothing from here anyway.
-local json = (...).json
+local host, json = (...).host, (...).json
 
 local format, lower = string.format, string.lower
 local sort = table.sort
 local error, next, number_type, rawequal, rawget, rawlen, tostring, type =
   error, next, math.type, rawequal, rawget, rawlen, tostring, type
+local call = host.call
 
 local JSON, TEXT = "application/json", "text/plain; charset=utf-8"
 local HEADERS_MAX = 100 -- as sandbox/protocol.py has it
@@ -39,7 +40,8 @@ local function status_of(value, default)
   end
   if number_type(value) ~= "integer" then
     local kind = type(value)
-    refuse("status must be an integer, not " .. (kind == "number" and tostring(value) or "a " .. kind))
+    local shown = value ~= value and "NaN" or tostring(value) -- C spells it "nan" or "-nan", as the processor likes
+    refuse("status must be an integer, not " .. (kind == "number" and shown or "a " .. kind))
   elseif value < 200 or value > 599 then
     refuse("status must be from 200 to 599, not " .. tostring(value))
   end
@@ -114,10 +116,12 @@ local function body_of(value, where)
   refuse("a " .. kind .. " cannot be a response")
 end
 
+-- Both limits: of the size, and of memory, which must have room for the copy that leaves.
 local function sized(body)
   if #body > bytes_max then
     refuse(format("the body has %d bytes, over the limit of %d", #body, bytes_max))
   end
+  call("room", #body)
   return body
 end
 

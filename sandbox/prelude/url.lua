@@ -181,4 +181,4 @@ function public.build(parts)
     .. (text.fragment and "#" .. text.fragment or "")
 end
 
-return { decode_query = decode_query, public = public }
+return { decode_query = decode_query, encode_query = encode_query, public = public }

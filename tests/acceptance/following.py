@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.running import Answer, Running
 
-PATIENCE_S = 30
+PATIENCE_S = 60
 
 
 @dataclass(frozen=True)

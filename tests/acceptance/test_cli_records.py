@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,10 +18,9 @@ from picloud.auth import Scope
 from picloud.cli.events import Event, parse
 from picloud.cli.terminal import harmless
 from tests.fixtures_postgres import execute
-from tests.running import Running, eventually, running
+from tests.running import PATIENCE_S, Running, eventually, running
 
 ECHO = "return function(r) log[r.query.level or 'info'](r.query.say, { n = 1 }) end"
-PATIENCE_S = 30
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +76,7 @@ def _copy(lines: IO[str], to: "Queue[str]") -> None:
 
 @contextlib.contextmanager
 def logs(ours: Running, *arguments: str, **environment: str) -> Iterator[Logs]:
+    eventually(lambda: followed(ours), lambda workers: workers == 0)  # nobody is there yet of the test before
     it = Logs(ours, *arguments, **environment)
     try:
         yield it
@@ -131,10 +130,9 @@ def test_following_goes_on_when_the_server_is_back_without_losing_a_line(tmp_pat
         say(own, "before")
         with logs(own, "echo", "-n", "1") as shown:
             assert "before" in shown.line()
-            server = min(pid for pid, command in own.processes().items() if "picloud.server" in command)
-            os.kill(server, signal.SIGKILL)
+            own.kill_server()
             assert "trying until it is back" in shown.error()
-            eventually(lambda: own.call("GET", "/fn/echo?say=meanwhile").status, lambda status: status == 204, 30)
+            assert own.call("GET", "/fn/echo?say=meanwhile").status == 204
             assert "meanwhile" in shown.line()
             say(own, "after")
             assert "after" in shown.line()
@@ -192,9 +190,14 @@ def test_invocations_are_listed_newest_first_and_filtered(ours: Running) -> None
 
 
 def follower_is_there(ours: Running) -> None:
-    """Until somebody follows: the lock that tells writers so is held."""
+    """Until somebody follows."""
+    eventually(lambda: followed(ours), lambda workers: workers == 1)
+
+
+def followed(ours: Running) -> object:
+    """How many workers have followers: each holds the lock that tells writers so."""
     statement = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted"
-    eventually(lambda: execute(ours.database_url, statement)[0][0], lambda count: count == 1)
+    return execute(ours.database_url, statement)[0][0]
 
 
 def test_events_are_parsed_wherever_the_bytes_are_cut() -> None:

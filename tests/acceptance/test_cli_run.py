@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.executor.conftest import await_end
-from tests.running import ROOT, descendants
+from tests.processes import descendants
+from tests.running import ROOT
 
 
 @pytest.fixture
@@ -162,7 +163,7 @@ def test_a_run_that_is_stopped_leaves_no_process_behind(
     family = descendants(process.pid)
     assert len(family) >= 3  # it, the executor, the zygote, …
     process.send_signal(number)
-    assert process.wait(20) == status
+    assert process.wait(60) == status
     assert b"Traceback" not in process.stderr.read()
     process.stderr.close()
     for pid in family:

@@ -206,7 +206,7 @@ def test_ctrl_c_at_a_question_exits_130_on_a_line_of_its_own(picloud: Running) -
         asked += process.stdout.read(1)
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=30)[1]
+    said = process.communicate(timeout=60)[1]
     assert (process.returncode, said) == (130, b"\nNothing was done.\n")
     assert picloud.call("GET", "/fn/kept").status == 200
 
@@ -230,5 +230,5 @@ def test_ctrl_c_exits_130_without_a_traceback(picloud: Running) -> None:
         with silent.accept()[0] as connection:
             assert connection.recv(1)
             process.send_signal(signal.SIGINT)
-            said = process.communicate(timeout=30)[1]
+            said = process.communicate(timeout=60)[1]
     assert (process.returncode, said.strip()) == (130, b"")

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from tests.cli.folders import folders_without_end
-from tests.running import ROOT, Running, descendants, eventually
-
-PATIENCE_S = 30.0
+from tests.processes import descendants, stopped
+from tests.running import PATIENCE_S, ROOT, Running, eventually, furnish
 
 
 class Watching(Running):
     """A PiCloud that watches a folder; what it says comes line by line, both streams in one."""
 
     def __init__(self, data: Path, folder: Path) -> None:
+        furnish(data)
         super().__init__(data, {})
         self.folder = folder
         self._lines: queue.Queue[str] = queue.Queue()
@@ -37,7 +37,7 @@ class Watching(Running):
     def stop(self, number: int = signal.SIGTERM) -> int:
         assert self.process
         self.process.send_signal(number)
-        status = self.process.wait(30)
+        status = self.process.wait(PATIENCE_S)
         self._reader.join()
         self._output().close()
         return status
@@ -93,12 +93,13 @@ def test_all_that_is_there_is_live_at_the_start(ours: Watching) -> None:
 
 def test_a_save_is_one_deploy_and_the_curl_line_comes_once(ours: Watching) -> None:
     file = ours.folder / "first.lua"
-    file.rename(file.with_suffix(".lua~"))  # as vim does
-    file.write_text("return 'first 2'")
-    file.with_suffix(".lua~").unlink()
+    with stopped([ours.part("picloud.cli.watch")]):  # a save is over at once, however busy this machine is
+        file.rename(file.with_suffix(".lua~"))  # as vim does
+        file.write_text("return 'first 2'")
+        file.with_suffix(".lua~").unlink()
     assert ours.until("first") == [f"first version 2 is live at {ours.url}/fn/first"]
     assert body(ours, "first") == b"first 2"
-    (ours.folder / "tmp").write_text("return 'first 3'")  # as others do
+    (ours.folder / "tmp").write_text("return 'first 3'")  # as others do: nothing to see until it is renamed
     (ours.folder / "tmp").rename(file)
     assert ours.until("first") == [f"first version 3 is live at {ours.url}/fn/first"]
 
@@ -127,9 +128,10 @@ def test_a_file_deep_in_a_bundle_deploys_the_bundle(ours: Watching) -> None:
 
 def test_a_new_folder_becomes_a_bundle_with_its_main_lua_and_is_followed(ours: Watching) -> None:
     new = ours.folder / "new"
-    (new / "deep").mkdir(parents=True)
-    (new / "deep" / "a.lua").write_text("return 'a'")
-    (new / "main.lua").write_text("return require 'deep.a'")
+    with stopped([ours.part("picloud.cli.watch")]):
+        (new / "deep").mkdir(parents=True)
+        (new / "deep" / "a.lua").write_text("return 'a'")
+        (new / "main.lua").write_text("return require 'deep.a'")
     ours.until("new version 1 is live")
     ours.until("curl")
     (new / "deep" / "a.lua").write_text("return 'b'")
@@ -139,9 +141,10 @@ def test_a_new_folder_becomes_a_bundle_with_its_main_lua_and_is_followed(ours: W
 
 def test_the_routes_of_a_new_bundle_are_shown(ours: Watching) -> None:
     new = ours.folder / "routed"
-    new.mkdir()
-    (new / "picloud.toml").write_text('[[route]]\npath = "/routed/{name}"\n')
-    (new / "main.lua").write_text("return 1")
+    with stopped([ours.part("picloud.cli.watch")]):
+        new.mkdir()
+        (new / "picloud.toml").write_text('[[route]]\npath = "/routed/{name}"\n')
+        (new / "main.lua").write_text("return 1")
     assert ours.until("ANY /routed/{name}") == [
         f"routed version 1 is live at {ours.url}/fn/routed",
         f"  curl '{ours.url}/routed/{{name}}'",
@@ -151,8 +154,9 @@ def test_the_routes_of_a_new_bundle_are_shown(ours: Watching) -> None:
 
 def test_a_link_in_a_bundle_is_refused_by_name(ours: Watching) -> None:
     link = ours.folder / "site" / "passwd"
-    link.symlink_to("/etc/passwd")
-    (ours.folder / "site" / "lib" / "page.lua").write_text("return 'page 3'")
+    with stopped([ours.part("picloud.cli.watch")]):
+        link.symlink_to("/etc/passwd")
+        (ours.folder / "site" / "lib" / "page.lua").write_text("return 'page 3'")
     assert f"error: {link} is a symbolic link" in ours.until("symbolic")[-1]
     link.unlink()
     ours.until("site version 3 is live")
@@ -190,16 +194,19 @@ def test_two_that_would_be_one_script_are_said(ours: Watching) -> None:
 
 
 def test_at_rest_the_watcher_does_not_wake_up(ours: Watching) -> None:
-    (watcher,) = [pid for pid, words in ours.processes().items() if "picloud.cli.watch" in words]
-    status = Path(f"/proc/{watcher}/status")
+    status = Path(f"/proc/{ours.part('picloud.cli.watch')}/status")
     (ours.folder / "quiet.lua").write_text("return 1")
     ours.until("curl")
-    while "State:\tS" not in (before := status.read_text()):
-        pass
-    threading.Event().wait(1.0)
-    assert [line for line in status.read_text().splitlines() if "ctxt" in line] == [
-        line for line in before.splitlines() if "ctxt" in line
-    ]
+
+    def switches() -> list[str]:
+        return [line for line in status.read_text().splitlines() if "ctxt" in line]
+
+    def rests() -> bool:
+        before = switches()
+        threading.Event().wait(2.0)  # not in hope: the length of the measurement
+        return switches() == before
+
+    assert any(rests() for _ in range(3))  # the first may see it fall asleep; who polls never rests
 
 
 def test_a_watcher_that_does_not_live_ends_nothing_else(fresh_data: Path, tmp_path: Path) -> None:
@@ -207,19 +214,16 @@ def test_a_watcher_that_does_not_live_ends_nothing_else(fresh_data: Path, tmp_pa
     ours = Watching(fresh_data, tmp_path)
     ours.start()
     try:
-        for _ in range(5):
-            (watcher,) = [pid for pid, words in ours.processes().items() if "picloud.cli.watch" in words]
-            os.kill(watcher, signal.SIGKILL)
+        for _ in range(20):  # three quick ends in a row are the last: on a busy machine, some are not quick
+            os.kill(eventually(lambda: ours.parts("picloud.cli.watch"), bool)[0], signal.SIGKILL)
             said = ours.until("the watcher end")[-1]
             if "PiCloud goes on without it" in said:
                 break
-            eventually(lambda: [it for it in ours.processes().values() if "picloud.cli.watch" in it], bool)
         assert "PiCloud goes on without it" in said
         assert body(ours, "a") == b"a"
-        (server,) = [min(pid for pid, words in ours.processes().items() if "picloud.server" in words)]
-        os.kill(server, signal.SIGKILL)
+        ours.kill_server()
         ours.until("the server ended")
-        eventually(lambda: body(ours, "a"), lambda it: it == b"a", 30)
+        assert body(ours, "a") == b"a"
     finally:
         assert ours.stop(signal.SIGINT) == 0
 

@@ -4,20 +4,26 @@ import json
 import re
 import shlex
 import tomllib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from picloud.manager import manifest
 from picloud.manager.settings import SettingsRules
-from picloud.model import DEFAULT_POLICY
+from picloud.model import DEFAULT_POLICY, Settings
 from picloud.settings import load
 from sandbox.lua import Engine
 from tests.documents import DOCUMENTS, Block, blocks, every_block
-from tests.lua_documents import actual_values, exchanges, is_script, perform, promised_values
+from tests.lua_documents import actual_values, exchanges, is_script, is_stateful, perform, promised_values
 from tests.running import ROOT, running
+from tests.sandbox.lua_support import CallHost, refuse
 from tests.shell_documents import Reader, commands
+from tests.stateful import Stateful
 
+SECRETS = {"MAIL_KEY": "a key"}
+GRANTED = Settings(secrets=tuple(SECRETS))
 LANGUAGES = {"sh", "lua", "toml", "json", "html", "console", "text", ""}
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -28,6 +34,19 @@ def files_of(document: Path) -> dict[bytes, bytes]:
     """The files that blocks of a document are."""
     found = [block for block in blocks(document, "lua", "html") if block.file not in (None, "main.lua")]
     return {str(block.file).encode(): block.text.encode() for block in found}
+
+
+@contextmanager
+def hosting(block: Block, request: pytest.FixtureRequest) -> Iterator[CallHost]:
+    """What does a block's host calls: one that needs a database has one of its own for all its exchanges."""
+    if not is_stateful(block):
+        yield refuse
+        return
+    with (
+        closing(Stateful(request.getfixturevalue("database"), settings=GRANTED, secret_values=SECRETS)) as stateful,
+        stateful.committing() as calls,
+    ):
+        yield calls
 
 
 @pytest.mark.parametrize("block", every_block(), ids=places)
@@ -42,17 +61,19 @@ def test_a_script_compiles(block: Block) -> None:
 
 @pytest.mark.parametrize("block", [it for it in every_block("lua") if is_script(it) and it.file in (None, "main.lua")],
                          ids=places)  # fmt: skip
-def test_a_script_answers_what_its_comments_say(block: Block) -> None:
+def test_a_script_answers_what_its_comments_say(block: Block, request: pytest.FixtureRequest) -> None:
     asked = list(exchanges(block))
     assert asked, "say with `-- GET /fn/x → 200 text` what it answers"
     for exchange in asked:
-        status, text = perform(block, exchange, files_of(block.document))
+        with hosting(block, request) as host:
+            status, text = perform(block, exchange, files_of(block.document), host)
         assert (status, exchange.text in text) == (exchange.status, True), (exchange, status, text)
 
 
 @pytest.mark.parametrize("block", [it for it in every_block("lua") if not is_script(it)], ids=places)
-def test_lua_expressions_have_the_values_beside_them(block: Block) -> None:
-    assert actual_values(block) == promised_values(block)
+def test_lua_expressions_have_the_values_beside_them(block: Block, request: pytest.FixtureRequest) -> None:
+    with hosting(block, request) as host:
+        assert actual_values(block, host) == promised_values(block)
 
 
 def test_json_is_json() -> None:

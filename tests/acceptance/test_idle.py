@@ -2,56 +2,75 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from picloud.storage.pool import Pool
-from tests.acceptance.following import following
+from tests.acceptance.following import Follower, following
 from tests.running import Running, eventually, running
 
 IDLE_S = 20
 
 
-def test_twenty_idle_seconds_cost_nothing(fresh_data: Path) -> None:
-    with running(fresh_data) as ours:
-        ours.deploy("hello", 'return function() log.info("x") return "hello" end')
-        ours.at_once(32, "GET", "/fn/hello")
-        ours.record_of(ours.call("GET", "/fn/hello"))
-        ours.call("GET", "/readyz")
-        switches, statements = settled(ours)
-        time.sleep(IDLE_S)  # not in hope: the length of the measurement
-        assert idle_switches(ours) == switches
-        assert last_statements(ours) == statements
+SOURCE = 'return function() log.info("x") return "hello" end'
 
 
-def test_a_follower_of_the_logs_costs_nothing_while_nothing_is_written(fresh_data: Path) -> None:
-    with running(fresh_data) as ours:
-        ours.deploy("hello", 'return function() log.info("x") return "hello" end')
-        with following(ours) as follower, following(ours, "&level=error"), following(ours, "&script=hello"):
-            ours.at_once(12, "GET", "/fn/hello")
-            assert follower.messages(12) == ["x"] * 12
-            switches, statements = settled(ours)
-            time.sleep(IDLE_S)  # not in hope: the length of the measurement
-            assert idle_switches(ours) == switches
-            assert last_statements(ours) == statements
-            ours.call("GET", "/fn/hello")
-            assert follower.messages(1) == ["x"]
+@dataclass(frozen=True)
+class Seen:
+    """What is counted of a PiCloud."""
+
+    switches: dict[str, int]
+    statements: list[tuple[object, ...]]
 
 
-def settled(ours: Running) -> tuple[dict[str, int], list[tuple[object, ...]]]:
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Running, Follower]]:
+    """Two PiClouds after some traffic: one that nobody looks at, one whose logs are followed."""
+    folder = tmp_path_factory.mktemp("idle")
+    with running(folder / "alone") as alone, running(folder / "followed") as followed:
+        for ours in (alone, followed):
+            ours.deploy("hello", SOURCE)
+        with following(followed) as follower, following(followed, "&level=error"), following(followed, "&script=hello"):
+            for ours in (alone, followed):
+                ours.at_once(12, "GET", "/fn/hello")
+                ours.record_of(ours.call("GET", "/fn/hello"))
+                ours.call("GET", "/readyz")
+            assert follower.messages(13) == ["x"] * 13
+            yield alone, followed, follower
+
+
+def test_twenty_idle_seconds_cost_nothing_not_even_with_followers_of_the_logs(
+    quiet: tuple[Running, Running, Follower],
+) -> None:
+    alone, followed, _ = quiet
+    before = [settled(alone), settled(followed)]
+    time.sleep(IDLE_S)  # not in hope: the length of the measurement
+    assert [seen(alone), seen(followed)] == before
+
+
+def test_a_follower_that_has_rested_hears_of_the_next_line(quiet: tuple[Running, Running, Follower]) -> None:
+    _, followed, follower = quiet
+    followed.call("GET", "/fn/hello")
+    assert follower.messages(1) == ["x"]
+
+
+def seen(ours: Running) -> Seen:
+    return Seen(idle_switches(ours), last_statements(ours))
+
+
+def settled(ours: Running) -> Seen:
     """What is counted, once it stands still for a second: batches written, spare sandboxes forked."""
-    seen = idle_switches(ours)
-
-    def still() -> bool:
-        nonlocal seen
-        before, seen = seen, idle_switches(ours)
-        return before == seen
 
     def one_second() -> bool:
+        before = idle_switches(ours)
         time.sleep(1)
-        return still()
+        return before == idle_switches(ours)
 
-    eventually(one_second, bool, within_s=30)
-    return idle_switches(ours), last_statements(ours)
+    eventually(one_second, bool)
+    return seen(ours)
 
 
 def idle_switches(ours: Running) -> dict[str, int]:
@@ -60,7 +79,7 @@ def idle_switches(ours: Running) -> dict[str, int]:
     for pid, command in ours.processes().items():
         if "postgres" in command:
             continue
-        with contextlib.suppress(FileNotFoundError):  # it ended meanwhile: the next count is another one
+        with contextlib.suppress(OSError):  # it ended meanwhile: the next count is another one
             counts |= switches_of(Path(f"/proc/{pid}/task"))
     return counts
 

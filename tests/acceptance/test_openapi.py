@@ -45,7 +45,6 @@ def schemathesis(picloud: Running, folder: Path, *arguments: str) -> tuple[int, 
     return run.returncode, run.stdout.decode()
 
 
-@pytest.mark.timeout(300)
 def test_schemathesis_finds_nothing(theirs: Running, tmp_path: Path) -> None:
     status, output = schemathesis(theirs, tmp_path, "--max-examples", "50")
     assert status == 0, output

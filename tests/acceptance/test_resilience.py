@@ -4,8 +4,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterator
 from http.client import HTTPException
 
 import psycopg2
@@ -14,7 +13,8 @@ import pytest
 from picloud.auth import new_secret
 from picloud.errors import DatabaseUnavailable
 from tests.fixtures_postgres import execute
-from tests.running import Answer, Running, eventually, running
+from tests.processes import children
+from tests.running import PATIENCE_S, Answer, Running, eventually, running
 
 HELLO = 'return function() local n = 0 for i = 1, 100 do n = n + i end return "hello" .. n end'
 
@@ -46,13 +46,14 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(PATIENCE_S)
             assert not thread.is_alive(), "a request hangs"
 
     def wait_for(self, more: int) -> None:
-        """Until so many more answers are there."""
+        """Until so many more answers are there; fails if none comes for a while."""
         goal = len(self.answers) + more
-        eventually(lambda: len(self.answers), lambda count: count >= goal, within_s=30)
+        while (count := len(self.answers)) < goal:
+            eventually(lambda: len(self.answers), lambda now, count=count: now > count)  # type: ignore[misc]
 
     def _send(self) -> None:
         while not self._stop.is_set():
@@ -62,29 +63,21 @@ class Load:
                 self.broken.append(error)
 
 
-def pids(ours: Running, matches: Callable[[str], bool]) -> list[int]:
-    return sorted(pid for pid, command in ours.processes().items() if matches(command))
-
-
-def workers(ours: Running) -> list[int]:
-    return pids(ours, lambda command: "picloud.server" in command)[1:]
-
-
 def test_a_killed_worker_is_replaced(sturdy: Running) -> None:
     with Load(sturdy) as load:
         for _ in range(3):
-            os.kill(workers(sturdy)[0], signal.SIGKILL)
+            eventually(sturdy.has_workers, bool)
+            os.kill(sturdy.workers()[0], signal.SIGKILL)
             load.wait_for(200)
     assert {answer.status for answer in load.answers} == {200}
     assert len(load.broken) < 60  # only connections that the killed workers held
-    assert len(workers(sturdy)) == 2
+    eventually(sturdy.has_workers, bool)
 
 
 def test_a_killed_zygote_is_replaced_and_who_waits_is_served(sturdy: Running) -> None:
     with Load(sturdy) as load:
         for _ in range(3):
-            (zygote,) = eventually(lambda: sturdy.named("picloud-zygote"), lambda pids: len(pids) == 1)
-            os.kill(zygote, signal.SIGKILL)
+            os.kill(sturdy.zygote(), signal.SIGKILL)
             load.wait_for(200)
     lost = [answer for answer in load.answers if answer.status != 200]
     assert {answer.problem for answer in lost} <= {"executor-lost"}
@@ -104,25 +97,30 @@ def test_a_killed_sandbox_costs_its_own_request_at_most(sturdy: Running) -> None
     assert not load.broken
 
 
-def test_a_killed_executor_and_a_killed_server_are_started_again(sturdy: Running) -> None:
-    for part in ("picloud.executor.supervisor", "picloud.server"):
-        os.kill(pids(sturdy, lambda command, part=part: part in command)[0], signal.SIGKILL)  # type: ignore[misc]
-        eventually(lambda: sturdy.call("GET", "/fn/hello").status, lambda status: status == 200, within_s=20)
+def test_a_killed_executor_is_started_again(sturdy: Running) -> None:
+    killed = sturdy.part("picloud.executor")
+    os.kill(killed, signal.SIGKILL)
+    eventually(lambda: sturdy.parts("picloud.executor"), lambda pids: pids not in ([], [killed]))
+    eventually(lambda: sturdy.call("GET", "/fn/hello").status, lambda status: status == 200)
+
+
+def test_a_killed_server_is_started_again(sturdy: Running) -> None:
+    sturdy.kill_server()
+    assert sturdy.call("GET", "/fn/hello").status == 200
 
 
 @contextlib.contextmanager
 def database_away(ours: Running) -> Iterator[None]:
     """Its processes but the first are killed, and that one is stopped: it neither answers nor refuses."""
-    postmaster = pids(ours, lambda command: "postgres" in command)[0]
+    postmaster = ours.part("postgres")
     os.kill(postmaster, signal.SIGSTOP)
-    backends = [pid for pid in pids(ours, lambda command: "postgres" in command) if pid != postmaster]
     try:
-        for pid in backends:
-            kill_if_there(pid, signal.SIGKILL)
+        for pid in children(postmaster):
+            kill_if_there(pid)
         yield
     finally:
         os.kill(postmaster, signal.SIGCONT)
-        eventually(lambda: ours.call("GET", "/readyz").status, lambda status: status == 200, within_s=30)
+        eventually(lambda: ours.call("GET", "/readyz").status, lambda status: status == 200)
 
 
 def listening(ours: Running) -> set[object]:
@@ -135,15 +133,14 @@ def listening(ours: Running) -> set[object]:
 
 def await_listeners(ours: Running, dead: Collection[object] = ()) -> None:
     """Until every worker hears of changes (again): when it begins to, it forgets what it had kept."""
-    eventually(lambda: listening(ours), lambda pids: len(pids) == 2 and not pids & {*dead}, within_s=30)
+    eventually(lambda: listening(ours), lambda pids: len(pids) == 2 and not pids & {*dead})
 
 
 def test_while_the_database_is_away_known_tokens_work_and_others_are_not_called_wrong(sturdy: Running) -> None:
     await_listeners(sturdy)
-    with ThreadPoolExecutor(12) as threads:  # so many at once reach every worker, which then know token and routes
-        asked = threads.map(lambda _: sturdy.api("POST", "scripts/hello/invoke", b"").status, range(120))
-        shown = threads.map(lambda _: sturdy.call("GET", "/").status, range(120))
-        assert {*asked, *shown} == {200}
+    for _ in sturdy.by_each_worker():  # which then knows token and routes
+        assert sturdy.api("POST", "scripts/hello/invoke", b"").status == 200
+        assert sturdy.call("GET", "/").status == 200
     unknown = {"authorization": f"Bearer {new_secret()}"}
     form = {"content-type": "application/x-www-form-urlencoded"}
     with database_away(sturdy):
@@ -163,9 +160,9 @@ def test_while_the_database_is_away_known_tokens_work_and_others_are_not_called_
 
 def test_while_the_database_is_away_cached_scripts_answer_and_all_recovers(sturdy: Running) -> None:
     await_listeners(sturdy)
-    for _ in range(5):  # cached by every worker
+    for _ in sturdy.by_each_worker():  # which then keeps both
         for path in ("/fn/hello", "/hi/you"):
-            assert {answer.status for answer in sturdy.at_once(12, "GET", path)} == {200}
+            assert sturdy.call("GET", path).status == 200
     with database_away(sturdy):
         answer = sturdy.call("GET", "/fn/hello")
         assert answer.body == sturdy.call("GET", "/hi/you").body == b"hello5050"
@@ -185,7 +182,8 @@ def test_while_the_database_is_away_cached_scripts_answer_and_all_recovers(sturd
 
 def test_a_killed_idle_connection_of_the_database_is_not_noticed(sturdy: Running) -> None:
     for _ in range(5):
-        backends = pids(sturdy, lambda command: "postgres: picloud picloud" in command)
+        postgres = children(sturdy.part("postgres"))
+        backends = [pid for pid, command in postgres.items() if "postgres: picloud picloud" in command]
         for pid in backends:
             kill_if_there(pid)
         await_listeners(sturdy, backends)  # the server has begun anew, as it does when a backend is killed
@@ -206,6 +204,6 @@ def test_thousands_of_requests_at_sixteen_connections_without_an_error(sturdy: R
     assert {answer.status for answer in load.answers} == {200}
 
 
-def kill_if_there(pid: int, number: int = signal.SIGKILL) -> None:
+def kill_if_there(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
+        os.kill(pid, signal.SIGKILL)

@@ -72,7 +72,7 @@ def settled(picloud: Running) -> Mapping[int, object]:
         time.sleep(1)  # not in hope: two looks that are the same, this far apart
         return first, statements(picloud)
 
-    return eventually(twice, lambda looks: looks[0] == looks[1], within_s=30)[1]
+    return eventually(twice, lambda looks: looks[0] == looks[1])[1]
 
 
 def statements(picloud: Running) -> Mapping[int, object]:

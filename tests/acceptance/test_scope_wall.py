@@ -50,6 +50,10 @@ SAMPLES = {
     ("PATCH", f"{SCRIPT}/settings"): Sample(Scope.DEPLOY, b'{"expose_errors": false}', JSON),
     ("GET", f"{SCRIPT}/versions"): Sample(Scope.READ),
     ("GET", f"{SCRIPT}/versions/{{number}}"): Sample(Scope.READ, query="source=true"),
+    ("GET", f"{SCRIPT}/kv"): Sample(Scope.READ),
+    ("GET", f"{SCRIPT}/kv/{{key:path}}"): Sample(Scope.READ),
+    ("PUT", f"{SCRIPT}/kv/{{key:path}}"): Sample(Scope.DEPLOY, b'"through the wall"', JSON),
+    ("DELETE", f"{SCRIPT}/kv/{{key:path}}"): Sample(Scope.DEPLOY),
     ("POST", f"{SCRIPT}/invoke"): Sample(Scope.INVOKE, b"x"),
     ("GET", f"{API}/routes"): Sample(Scope.READ),
     ("POST", f"{API}/routes"): Sample(Scope.DEPLOY, b'{"path": "/through", "script": "%s"}' % MARK.encode(), JSON),
@@ -58,6 +62,10 @@ SAMPLES = {
     ("GET", f"{API}/invocations"): Sample(Scope.READ),
     ("GET", f"{API}/invocations/{{identifier}}"): Sample(Scope.READ),
     ("GET", f"{API}/logs"): Sample(Scope.READ),
+    ("GET", f"{API}/secrets"): Sample(Scope.READ),
+    ("GET", f"{API}/secrets/{{secret}}"): Sample(Scope.READ),
+    ("PUT", f"{API}/secrets/{{secret}}"): Sample(Scope.DEPLOY, b'{"value": "through the wall"}', JSON),
+    ("DELETE", f"{API}/secrets/{{secret}}"): Sample(Scope.DEPLOY),
     ("GET", f"{API}/tokens"): Sample(Scope.ADMIN),
     ("POST", f"{API}/tokens"): Sample(Scope.ADMIN, b'{"name": "taken through the wall", "scopes": ["admin"]}', JSON),
     ("GET", f"{API}/tokens/{{token}}"): Sample(Scope.ADMIN),
@@ -107,7 +115,7 @@ class Fortress:
 
     def ask(self, door: Door, headers: Mapping[str, str], query: str = "") -> Answer:
         """Ask for something that is there."""
-        path = door.template.format_map(self.places)
+        path = door.template.replace(":path}", "}").format_map(self.places)
         queries = "&".join(filter(None, (door.sample.query, query)))
         with_type = {"content-type": door.sample.content_type} if door.sample.body is not None else {}
         return self.picloud.call(door.method, f"{path}?{queries}", door.sample.body, with_type | dict(headers))
@@ -138,7 +146,10 @@ def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortress]:
         record = picloud.record_of(picloud.call("GET", f"/fn/{MARK}"))
         token = picloud.api("POST", "tokens", {"name": f"of {MARK}", "scopes": ["admin"]}).json["id"]
         route = picloud.api("POST", "routes", {"path": f"/{MARK}", "script": MARK}).json["id"]
-        places = {"script": MARK, "number": 1, "identifier": record["id"], "token": token, "route": route}
+        assert picloud.api("PUT", f"scripts/{MARK}/kv/{MARK}", MARK).status == 200
+        places = {"script": MARK, "number": 1, "identifier": record["id"], "token": token, "route": route, "key": MARK}
+        assert picloud.api("PUT", "secrets/BEHIND_THE_WALL", {"value": MARK}).status == 201
+        places["secret"] = "BEHIND_THE_WALL"
         yield Fortress(picloud, places)
 
 

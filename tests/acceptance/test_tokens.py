@@ -12,7 +12,8 @@ import pytest
 
 from picloud.auth import digest, is_secret, new_secret
 from picloud.storage.pool import Pool
-from tests.running import Answer, Running, descendants, eventually, running
+from tests.processes import descendants
+from tests.running import Answer, Running, eventually, running
 
 
 def names(picloud: Running) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 from picloud.cli.output import patiently, show_fields, show_json, show_rows
 from picloud.cli.terminal import harmless
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
--- expect: cpu-limit
--- limits: cpu_ms=200
--- A place for a limit on host calls; those that there are today are counted as CPU.
-while true do time.now() crypto.random_bytes(1) crypto.sha256("") end
+-- expect: script-error detail="main.lua:4: probe.echo: over the limit of 1000 host calls"
+-- binding: probe
+return function()
+  while true do probe("probe.echo", "x") end
+end

@@ -3,18 +3,17 @@
 import argparse
 import sys
 import tempfile
-from contextlib import closing
 from pathlib import Path
 
+from tests.escapes.benches import Benches
 from tests.escapes.case import BadHead, Case, corpus
-from tests.escapes.trial import Bench, Verdict
-from tests.running import running
+from tests.escapes.trial import Verdict
 
 _WIDTHS = "{:03}  {:<34}  {:<34}  {:<15}  {:>8}  {}"
 
 
 def main() -> int:
-    """Try every script of a folder on one server."""
+    """Try every script of a folder on one server; those that want the probe, on another."""
     parser = argparse.ArgumentParser(prog="python -m tests.escapes")
     parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parent)
     try:
@@ -23,9 +22,9 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     failed = 0
-    with tempfile.TemporaryDirectory() as data, running(Path(data)) as picloud, closing(Bench(picloud)) as bench:
+    with tempfile.TemporaryDirectory() as folder, Benches(Path(folder)) as benches:
         for case in cases:
-            verdict = bench.try_out(case)
+            verdict = benches.of(case).try_out(case)
             failed += not verdict.contained
             print(_line(case, verdict), flush=True)
     print(f"{len(cases)} scripts, {len(cases) - failed} contained, {failed} not")

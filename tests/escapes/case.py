@@ -12,6 +12,7 @@ Owns: the grammar. Knows nothing of servers. Line one is the expectation; more l
     -- again: different
     -- files: "util/list.lua"="return {}" "page.html"="<p>"
     -- upload: repeat 100000
+    -- binding: probe
 
 ``expect``   the name of a problem, a status, or ``ok`` (any answer of the script's); then checks, all of which must
              hold: ``=`` is the whole text and ``~`` a part of it, of ``body``, ``detail`` (of the problem),
@@ -24,6 +25,7 @@ Owns: the grammar. Knows nothing of servers. Line one is the expectation; more l
 ``files``    of a bundle beside this one, which is its ``main.lua``.
 ``upload``   what is sent in place of the file: ``rest`` (what follows the head), ``hex`` (the same, as hexadecimal
              digits) or ``repeat N`` (the same, N times, without its last newline).
+``binding``  ``probe``: on a server of the tests' own, whose scripts have `probe(name, …)`: host calls (tests.probing).
 
 Texts are JSON strings; a byte beyond ASCII stands for itself as latin-1. The head ends at the first other line.
 """
@@ -38,7 +40,7 @@ from picloud.model import Limits, Outcome
 
 _NAME = re.compile(r"(\d{3})_([a-z0-9_]+)\.lua")
 _HEAD_LINE = re.compile(r"-- ([a-z]+): (\S.*)")
-_DIRECTIVES = frozenset(("expect", "because", "limits", "request", "again", "files", "upload"))
+_DIRECTIVES = frozenset(("expect", "because", "limits", "request", "again", "files", "upload", "binding"))
 _TEXT = r'"(?:[^"\\]|\\.)*"'
 _CHECK = re.compile(rf"\s+(body|detail|log|header\.[a-z0-9-]+)([=~])({_TEXT})")
 _REQUEST_WORD = re.compile(rf"(method|target|body|header\.[A-Za-z0-9-]+)=({_TEXT})(?:\s+|$)|body_bytes=(\d+)(?:\s+|$)")
@@ -91,6 +93,7 @@ class Case:
     sent: Sent
     again: str  # same, different, or nothing
     files: Mapping[str, str]  # of its bundle, beside main.lua; none: it is one file
+    binding: str = ""  # probe, or nothing
 
 
 def corpus(folder: Path) -> list[Case]:
@@ -126,6 +129,8 @@ def parse(number: int, name: str, text: bytes) -> Case:
         raise BadHead("a choice of outcomes has a `-- because:`, and nothing else has")
     if head.get("again", "same") not in ("same", "different"):
         raise BadHead("`again` is same or different")
+    if head.get("binding", "probe") != "probe":
+        raise BadHead("`binding` is probe")
     return Case(
         number,
         name,
@@ -136,6 +141,7 @@ def parse(number: int, name: str, text: bytes) -> Case:
         _sent(head.get("request", "")),
         head.get("again", ""),
         _files(head.get("files", "")),
+        head.get("binding", ""),
     )
 
 

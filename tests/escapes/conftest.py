@@ -1,15 +1,19 @@
-"""One PiCloud on which all scripts of the corpus are tried."""
+"""The PiClouds on which all scripts of the corpus are tried."""
 
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
 
+from tests.escapes.benches import Benches
 from tests.escapes.trial import Bench
-from tests.running import running
 
 
 @pytest.fixture(scope="session")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    with running(tmp_path_factory.mktemp("escapes")) as picloud, closing(Bench(picloud)) as ours:
+def benches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Benches]:
+    with Benches(tmp_path_factory.mktemp("escapes")) as ours:
         yield ours
+
+
+@pytest.fixture
+def bench(benches: Benches) -> Bench:
+    return benches.with_binding("")

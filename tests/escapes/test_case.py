@@ -36,6 +36,11 @@ def test_a_bundle_has_files_beside_the_script() -> None:
     assert case.files == {"a/b.lua": 'return "x"', "c": ""}
 
 
+def test_a_case_may_want_the_probe() -> None:
+    assert parse(1, "x", b"-- expect: ok\n-- binding: probe\n").binding == "probe"
+    assert parse(1, "x", b"-- expect: ok\n").binding == ""
+
+
 def test_limits_and_request() -> None:
     request = b'-- request: method="POST" header.X-A="b c" target="/?q" body="\xe9"\n'
     case = parse(1, "x", b"-- expect: ok\n-- limits: wall_ms=5 log_bytes=7\n" + request)
@@ -72,6 +77,7 @@ def test_what_is_uploaded_need_not_be_the_file(how: bytes, uploaded: bytes) -> N
         b"-- expect: ok\n-- again: maybe",
         b"-- expect: ok\n-- files: a.lua=x",
         b"-- expect: ok\n-- upload: twice",
+        b"-- expect: ok\n-- binding: kv",
         b"-- expect: ok\n-- because: I say so",
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.escapes.benches import Benches
 from tests.escapes.case import Case, corpus, parse
 from tests.escapes.trial import Bench
 from tests.running import ROOT
@@ -14,8 +15,13 @@ CASES = corpus(Path(__file__).parent)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.number:03}_{case.name}" for case in CASES])
-def test_a_hostile_script_is_contained(bench: Bench, case: Case) -> None:
-    assert bench.try_out(case).faults == ()
+def test_a_hostile_script_is_contained(benches: Benches, case: Case) -> None:
+    assert benches.of(case).try_out(case).faults == ()
+
+
+def test_no_setting_gives_a_script_the_probe(bench: Bench) -> None:
+    text = b'-- expect: 200 body="nil nil"\nreturn tostring(probe) .. " " .. tostring(probe_json)'
+    assert bench.try_out(parse(0, "probing", text)).contained
 
 
 WRONG = {

@@ -2,13 +2,12 @@
 
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,11 +17,12 @@ import sandbox
 from picloud import model
 from picloud.executor.client import NO_HOST_CALLS, HostCalls, SandboxClient
 from picloud.settings import ServerSettings
+from tests.deprived import ORDINARY, command_without
+from tests.probing import probing_path
 
-PATIENCE_S = 20.0
+PATIENCE_S = float(os.environ.get("PICLOUD_TEST_PATIENCE_S", "60"))  # an emulated machine wants more
 HERE = Path(__file__).parent
 BREAKAGES = {"seccomp": "\nFilter.install = lambda self: None\n"}  # appended to a module of the untrusted side
-PROBE = (b"return { env = env", b"env.probe = modules.remote.invoke\nreturn { env = env")  # host calls by any name
 _PATH = [str(Path(folder).absolute()) for folder in sys.path]
 
 
@@ -119,6 +119,7 @@ class Executor:
         until = time.monotonic() + PATIENCE_S
         while not self._rests():
             assert time.monotonic() < until
+            time.sleep(0.01)
 
     def _rests(self) -> bool:
         states = [status_of(pid) for pid in (self.zygote, *self.init_and_sandboxes[1])]
@@ -138,19 +139,22 @@ class Executor:
 StartExecutor = Callable[..., Executor]
 
 
-def _start(folder: Path, path: str, **changes: object) -> Executor:
+def _start(folder: Path, path: str, without: Sequence[str] = (), **changes: object) -> Executor:
     settings = ServerSettings(data=folder, **{"pool_spare": 4, "pool_max": 16, **changes})  # type: ignore[arg-type]
     ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     ready.bind("")  # an abstract address that the kernel chooses
     ready.settimeout(PATIENCE_S)
     notify = "@" + ready.getsockname()[1:].decode()
+    if "root" in without:
+        folder.mkdir()
+        os.chown(folder, ORDINARY, ORDINARY)
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "picloud.executor.supervisor"],
+        [*command_without(without), sys.executable, "-P", "-m", "picloud.executor.supervisor"],
         env={**settings.environment(), "PYTHONPATH": path, "NOTIFY_SOCKET": notify},
         stderr=subprocess.PIPE,
         text=True,
     )
-    return Executor(settings, process, ready, SandboxClient(settings.executor_socket, queue_ms=5_000))
+    return Executor(settings, process, ready, SandboxClient(settings.executor_socket, queue_ms=int(PATIENCE_S * 1000)))
 
 
 def _hostile_path(folder: Path, broken: str) -> str:
@@ -168,29 +172,28 @@ def _hostile_path(folder: Path, broken: str) -> str:
     return os.pathsep.join([str(folder), *_PATH])
 
 
-def probing_path(folder: Path) -> str:
-    """A path on which scripts have `probe(name, …)`, a host call by any name; nothing in production gives them one."""
-    package = folder / "sandbox"
-    shutil.copytree(Path(sandbox.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    environment = package / "prelude" / "environment.lua"
-    assert PROBE[0] in environment.read_bytes()
-    environment.write_bytes(environment.read_bytes().replace(*PROBE))
-    return os.pathsep.join([str(folder), *_PATH])
-
-
 @pytest.fixture
 def start_executor(tmp_path: Path) -> Iterator[StartExecutor]:
-    """Start a real executor; with ``hostile=True`` its scripts are Python in a taken-over sandbox."""
+    """Start a real executor; with ``hostile=True`` its scripts are Python in a taken-over sandbox.
+
+    ``without`` things that tests/deprived.py takes away.
+    """
     started: list[Executor] = []
 
     def start(
-        *, hostile: bool = False, probing: bool = False, broken: str = "", ready: bool = True, **changes: object
+        *,
+        hostile: bool = False,
+        probing: bool = False,
+        broken: str = "",
+        without: Sequence[str] = (),
+        ready: bool = True,
+        **changes: object,
     ) -> Executor:
         folder = tmp_path / str(len(started))
         folder.mkdir()
         path = _hostile_path(folder, broken) if hostile else os.pathsep.join(_PATH)
         path = probing_path(folder) if probing else path
-        executor = _start(folder / "data", path, **changes)
+        executor = _start(folder / "data", path, without, **changes)
         started.append(executor)
         if ready:
             executor.await_ready()

@@ -1,9 +1,11 @@
 """The decoder of hostile bytes: whatever comes, a message or BadFrame, in bounded memory."""
 
 import contextlib
+import tracemalloc
+from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picloud.executor.frames import BadAnswer, BadFrame, Decoder, header_list
@@ -20,7 +22,7 @@ def accepted() -> Decoder:
     return decoder
 
 
-def feed_all(decoder: Decoder, packets: list[bytes]) -> None:
+def feed_all(decoder: Decoder, packets: Iterable[bytes]) -> None:
     for packet in packets:
         decoder.feed(packet)
 
@@ -31,10 +33,82 @@ def test_any_packets_are_messages_or_a_bad_frame(packets: list[bytes]) -> None:
         feed_all(Decoder(LIMITS), packets)
 
 
-@given(st.sampled_from("ALRFD"), st.lists(st.binary(max_size=40), max_size=8))
+@given(st.sampled_from("ACLRFD"), st.lists(st.binary(max_size=40), max_size=8))
 def test_any_fields_are_a_message_or_a_bad_frame(tag: str, fields: list[bytes]) -> None:
     with contextlib.suppress(BadFrame):
         accepted().feed(tag.encode() + b"\0" + protocol.pack(*fields))
+
+
+ANY_TAG = st.sampled_from([bytes([tag]) for tag in b"ACDFLPRQX"])
+PIECES = st.builds(
+    lambda tag, filler: tag + b"\1" + filler * protocol.CHUNK_BYTES_MAX, ANY_TAG, st.binary(min_size=1, max_size=1)
+)
+TINY_FIELDS = st.builds(
+    lambda tag, field, count: tag + b"\0" + protocol.pack(*[field] * count),
+    ANY_TAG, st.binary(max_size=3), st.integers(0, 9_000),
+)  # fmt: skip
+MESSAGES = st.builds(
+    lambda tag, fields: tag + b"\0" + protocol.pack(*fields),
+    ANY_TAG,
+    st.lists(st.binary(max_size=40) | st.sampled_from([b"info", b"response", b"200", b"kv.get", b"1"]), max_size=8),
+)  # fmt: skip
+TOGETHER_BYTES = 12 * 1024 * 1024
+"""What any conversation may take at once, beside what it was sent: four times the largest message that LIMITS allow."""
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(PIECES, TINY_FIELDS, MESSAGES, st.binary(max_size=300)), max_size=60))
+def test_whatever_comes_in_whatever_order_takes_bounded_memory(packets: list[bytes]) -> None:
+    assert peak_bytes(accepted(), packets) < TOGETHER_BYTES
+
+
+def peak_bytes(decoder: Decoder, packets: list[bytes]) -> int:
+    """The most memory that was taken at once while it was fed, up to its BadFrame if there is one."""
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(BadFrame):
+            feed_all(decoder, packets)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+ANSWER_BYTES = LIMITS.response_bytes + 60_000
+GREEDY = {  # what is made to take many times its bytes → packets, the bytes of the largest of its messages
+    "an answer without end": ([protocol.RESULT + b"\1" + bytes(protocol.CHUNK_BYTES_MAX)] * 1_000, ANSWER_BYTES),
+    "an answer of tiny fields": (
+        protocol.frames(protocol.RESULT, protocol.pack(*[b"ab"] * (ANSWER_BYTES // 6))), ANSWER_BYTES,
+    ),
+    "headers of tiny fields": (
+        protocol.frames(
+            protocol.RESULT,
+            protocol.pack(b"response", b"200", protocol.pack(*[b"ab"] * (ANSWER_BYTES // 6)), b"", b"1", b"1"),
+        ),
+        ANSWER_BYTES,
+    ),
+    "a line of tiny fields": (protocol.frames(protocol.LOG, protocol.pack(*[b"ab"] * 10_000)), 60_000),
+    "a line of many keys": (
+        protocol.frames(
+            protocol.LOG, protocol.pack(b"info", b"", b"{" + b",".join(b'"%x":1' % key for key in range(6_000)) + b"}")
+        ),
+        60_000,
+    ),
+    "lines without end": ([protocol.LOG + b"\0" + protocol.pack(b"info", b"x" * 50, b"{}")] * 10_000, 1_000),
+    "a failure without end": ([protocol.FAILURE + b"\1" + bytes(protocol.CHUNK_BYTES_MAX)] * 1_000, 65_536),
+    "a call without end": (
+        [protocol.CALL + b"\1" + bytes(protocol.CHUNK_BYTES_MAX)] * 1_000, protocol.CALL_BYTES_MAX,
+    ),
+    "a call of tiny fields": (
+        protocol.frames(protocol.CALL, protocol.pack(*[b"ab"] * (protocol.CALL_BYTES_MAX // 6))),
+        protocol.CALL_BYTES_MAX,
+    ),
+    "calls without end": ([protocol.CALL + b"\0" + protocol.pack(b"kv.get", b"x")] * 10_000, 1_000),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("packets", "message_bytes"), GREEDY.values(), ids=GREEDY)
+def test_no_message_takes_much_more_memory_than_it_has_bytes(packets: list[bytes], message_bytes: int) -> None:
+    assert peak_bytes(accepted(), packets) < 4 * message_bytes + 50_000
 
 
 def test_a_message_in_pieces_smaller_than_they_could_be_is_refused() -> None:

@@ -120,6 +120,15 @@ def test_a_call_carries_so_much_and_no_more(probing: Executor, binding: Binding)
     assert len(binding.asked) == 1
 
 
+@pytest.mark.parametrize(("count", "outcome"), [(10_000, Outcome.OK), (10_001, Outcome.SCRIPT_ERROR)])
+def test_a_call_carries_so_many_values_and_no_more(probing: Executor, count: int, outcome: Outcome) -> None:
+    source = f"local t = {{}} for i = 1, {count} do t[i] = '' end\n"
+    run = probing.run(source + "local n = select('#', probe('probe.echo', table.unpack(t)))")
+    assert run.outcome is outcome
+    if outcome is Outcome.SCRIPT_ERROR:
+        assert run.detail == "main.lua:2: probe.echo: 10001 values are more than a host call may carry (10000)"
+
+
 def test_waiting_for_the_host_is_no_cpu_time(probing: Executor) -> None:
     assert body(probing, "return (probe('probe.slow', 'done'))", cpu_ms=200) == b"done"
 
@@ -134,7 +143,11 @@ def test_waiting_for_the_host_ends_at_the_wall_clock(probing: Executor) -> None:
         ("for _ in range(6): call_host(b'probe.echo', ())", "more host calls than one invocation may make"),
         ("call_host(b'Not.A/Name', ())", "a host call without a proper name"),
         ("call_host(b'', ())", "a host call without a proper name"),
-        ("os.write(0, b'C\\0\\xff\\xff\\xff\\xff')", "a payload whose lengths do not add up"),
+        (
+            "os.write(0, b'C\\0\\xff\\xff\\xff\\xff')",
+            "a payload that does not add up: a field at byte 0 reaches outside its 4 byte payload",
+        ),
+        ("call_host(b'probe.echo', (b'',) * 10_001)", "a payload that does not add up: more than 10001 fields"),
         ("os.write(0, b'C\\0')", "a host call without a proper name"),
         (f"call_host(b'probe.echo', (bytes({CALL_BYTES_MAX}),))", "a message larger than its kind may be"),
         ("os.write(0, b'P\\0')", "a tag that is not known"),

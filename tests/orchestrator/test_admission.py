@@ -1,10 +1,11 @@
 """Slots of a node: bounded over all its processes, and free at once when one dies."""
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,11 +16,15 @@ from picloud.orchestrator.admission import Admission
 
 HOLDER = """
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from picloud.orchestrator.admission import Admission
-admission = Admission(Path(sys.argv[1]), node_slots=3, threads=64)
+admission = Admission(Path(sys.argv[1]), node_slots=100, threads=64)
 admission.open()
-with admission.node(), admission.script("busy", 1):
+with ExitStack() as slots:
+    slots.enter_context(admission.node())
+    for _ in range(int(sys.argv[2])):
+        slots.enter_context(admission.script("busy", int(sys.argv[3])))
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -33,19 +38,39 @@ def admission(tmp_path: Path) -> Iterator[Admission]:
     ours.close()
 
 
+StartHolder = Callable[[int, int], subprocess.Popen[bytes]]
+
+
 @pytest.fixture
-def other_process(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert process.stdout
-    assert process.stdin
-    assert process.stdout.readline() == b"held\n"
-    yield process
-    process.kill()
-    process.wait()
-    process.stdin.close()
-    process.stdout.close()
+def start_holder(tmp_path: Path) -> Iterator[StartHolder]:
+    """Start a process that holds so many of the slots of `busy`, under a limit, and one of the node's."""
+    with ExitStack() as processes:
+
+        def start(count: int, limit: int) -> subprocess.Popen[bytes]:
+            command = [sys.executable, "-c", HOLDER, str(tmp_path / "lock"), str(count), str(limit)]
+            process = processes.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            processes.callback(process.kill)
+            assert process.stdout
+            assert process.stdout.readline() == b"held\n"
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def other_process(start_holder: StartHolder) -> subprocess.Popen[bytes]:
+    return start_holder(1, 1)
+
+
+def admitted(admission: Admission, name: str, limit: int) -> int:
+    """How many get in now, until one is refused; all leave again."""
+    with ExitStack() as slots:
+        for count in itertools.count():
+            try:
+                slots.enter_context(admission.script(name, limit))
+            except ConcurrencyLimit:
+                return count
+    raise AssertionError
 
 
 def test_the_node_takes_as_many_as_it_has_slots_and_no_more(admission: Admission) -> None:
@@ -88,6 +113,28 @@ def test_scripts_do_not_take_each_others_slots(admission: Admission) -> None:
         admission.script("two", 1),
     ):
         pass
+
+
+def test_who_runs_since_before_a_limit_was_lowered_counts(admission: Admission, start_holder: StartHolder) -> None:
+    with admission.script("busy", 9), admission.script("busy", 9):  # the first two slots, which are free again below
+        holder = start_holder(4, 9)
+    assert {limit: admitted(admission, "busy", limit) for limit in (1, 3, 4, 5, 6, 9)} == {
+        1: 0, 3: 0, 4: 0, 5: 1, 6: 2, 9: 5,
+    }  # fmt: skip
+    holder.kill()
+    holder.wait()
+    assert {limit: admitted(admission, "busy", limit) for limit in (1, 3, 9)} == {1: 1, 3: 3, 9: 9}
+
+
+def test_our_own_who_run_since_before_count_too(admission: Admission, start_holder: StartHolder) -> None:
+    with ExitStack() as early, ExitStack() as late:
+        early.enter_context(admission.script("busy", 6))
+        start_holder(1, 6)
+        late.enter_context(admission.script("busy", 6))
+        start_holder(1, 6)
+        late.enter_context(admission.script("busy", 6))
+        early.close()
+        assert [admitted(admission, "busy", limit) for limit in (1, 2, 4, 5)] == [0, 0, 0, 1]
 
 
 def test_a_process_keeps_threads_free_to_refuse_with(tmp_path: Path) -> None:

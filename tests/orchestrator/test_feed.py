@@ -40,7 +40,7 @@ class Client:
 
     def __init__(self) -> None:
         self.own, self.servers = socket.socketpair()
-        self.own.settimeout(10)
+        self.own.settimeout(60)
 
     def close(self) -> None:
         self.own.close()
@@ -88,7 +88,7 @@ def test_news_wake_every_follower_even_one_that_is_about_to_sleep(
     sleeper = threading.Thread(target=followers[0].wait, args=(FOR_EVER,))
     sleeper.start()
     feed.wake()
-    sleeper.join(10)
+    sleeper.join(60)
     assert not sleeper.is_alive()
 
 
@@ -148,7 +148,7 @@ def test_stopping_cuts_off_a_client_that_takes_nothing_and_no_other(feed: Feed, 
     clients[1].servers.sendall(b"taken")
     well.end_sending()
     feed.stop()
-    sender.join(10)
+    sender.join(60)
     assert not sender.is_alive()
     clients[1].servers.sendall(b" and more")
     assert clients[1].own.recv(64) == b"taken and more"

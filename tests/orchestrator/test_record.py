@@ -10,7 +10,7 @@ from picloud.errors import DatabaseUnavailable
 from picloud.model import Invocation, Level, LogLine, Outcome, Record, Trigger, new_id
 from picloud.orchestrator.record import Recorder
 
-PATIENCE_S = 10
+PATIENCE_S = 60
 
 
 class Table:
@@ -62,7 +62,7 @@ def test_records_of_a_moment_are_written_together(recorder: Recorder, table: Tab
     sent = [record() for _ in range(50)]
     for one in sent:
         recorder.add(one)
-    assert table.arrived.acquire(timeout=5)
+    assert table.arrived.acquire(timeout=60)
     assert table.batches == [sent]
 
 
@@ -111,10 +111,10 @@ def test_records_wait_for_a_database_that_is_away(recorder: Recorder, table: Tab
     table.away = True
     first, second = record(), record()
     recorder.add(first)
-    assert table.refused.acquire(timeout=5)
+    assert table.refused.acquire(timeout=60)
     recorder.add(second)
     table.away = False
-    assert table.arrived.acquire(timeout=5)
+    assert table.arrived.acquire(timeout=60)
     assert table.records == [first, second]
 
 
@@ -132,10 +132,10 @@ def test_a_batch_that_cannot_be_written_does_not_stop_the_next(
 ) -> None:
     table.broken = True
     recorder.add(record())
-    assert table.refused.acquire(timeout=5)
+    assert table.refused.acquire(timeout=60)
     after = record()
     recorder.add(after)
-    assert table.arrived.acquire(timeout=5)
+    assert table.arrived.acquire(timeout=60)
     assert table.records == [after]
     assert "could not be written" in caplog.text
 
@@ -147,7 +147,7 @@ def test_memory_is_bounded_while_the_database_is_away(
     text = "x" * 1024 * 1024
     for _ in range(40):
         recorder.add(record(text))
-    assert table.refused.acquire(timeout=5)
+    assert table.refused.acquire(timeout=60)
     table.away = False
     recorder.stop()
     assert len(table.records) == 40

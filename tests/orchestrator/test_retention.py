@@ -35,18 +35,42 @@ class Table:
         self.done.release()
 
 
+class Expiring:
+    """Has so many chunks that nobody sees any more."""
+
+    def __init__(self, chunks: int) -> None:
+        self.chunks = chunks
+        self.vacuumed = 0
+        self.done = threading.Semaphore(0)
+
+    def expire(self) -> int:
+        self.chunks = max(0, self.chunks - 1)
+        return self.chunks
+
+    def vacuum(self) -> None:
+        self.vacuumed += 1
+        self.done.release()
+
+
 def test_the_first_batch_cleans_until_nothing_is_left() -> None:
     table = Table(chunks=3)
     Retention(table, keep_days=7, keep_rows=100).wrote(1)
-    assert table.done.acquire(timeout=5)
+    assert table.done.acquire(timeout=60)
     assert (table.asked, table.chunks, table.vacuumed) == ([(7, 100)] * 4, 0, 1)
+
+
+def test_what_expires_by_itself_gets_its_space_back_at_every_turn() -> None:
+    table, values = Table(), Expiring(chunks=2)
+    Retention(table, keep_days=7, keep_rows=100, also=[values]).wrote(1)
+    assert values.done.acquire(timeout=5)
+    assert (values.chunks, values.vacuumed) == (0, 1)
 
 
 def test_it_comes_again_after_many_records_only() -> None:
     table = Table()
     retention = Retention(table, keep_days=7, keep_rows=100)
     retention.wrote(1)
-    assert table.done.acquire(timeout=5)
+    assert table.done.acquire(timeout=60)
     retention.wrote(9_998)
     assert len(table.asked) == 1
 
@@ -56,12 +80,12 @@ def test_a_failure_is_told_and_ends_nothing_else(caplog: pytest.LogCaptureFixtur
     table.failing = True
     retention = Retention(table, keep_days=7, keep_rows=100)
     retention.wrote(1)
-    assert table.done.acquire(timeout=5)
+    assert table.done.acquire(timeout=60)
     assert retention._thread
-    retention._thread.join(5)
+    retention._thread.join(60)
     assert "cut short" in caplog.text
     table.failing = False
     retention.wrote(10_000)
     assert retention._thread
-    retention._thread.join(5)
+    retention._thread.join(60)
     assert len(table.asked) == 2

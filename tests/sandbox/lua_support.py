@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -54,6 +55,9 @@ class Line(NamedTuple):
 SEED = bytes(range(32))
 
 
+CallHost = Callable[[bytes, tuple[bytes, ...]], list[bytes]]
+
+
 def refuse(name: bytes, _arguments: tuple[bytes, ...]) -> list[bytes]:
     """Nobody is there to call."""
     return [REFUSED, name + b" is not available"]
@@ -68,12 +72,13 @@ def run(
     env: dict[bytes, bytes] | None = None,
     logs: list[Line] | None = None,
     seed: bytes = SEED,
+    host: CallHost = refuse,
 ) -> Result | Failure:
     """Run a script once in an engine of its own."""
     lines: list[Line] = [] if logs is None else logs
     engine = Engine(
         emit_log=lambda level, message, fields: lines.append(Line(level, message, fields)),
-        call_host=refuse,
+        call_host=host,
     )
     sources = {b"main.lua": script.encode() if isinstance(script, str) else script, **(files or {})}
     return engine.run(

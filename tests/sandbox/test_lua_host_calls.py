@@ -5,9 +5,8 @@ import pytest
 from sandbox import lua
 from sandbox.lua import Engine, Result
 from sandbox.protocol import DONE, MEMORY_LIMIT
+from tests.probing import PROBE
 from tests.sandbox.lua_support import SEED, LuaLimits, LuaRequest
-
-PROBE = (b"return { env = env", b"env.probe = modules.remote.invoke\nreturn { env = env")
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sandbox.protocol import ANSWER, BAD_RESPONSE, RESPONSE
+from sandbox.protocol import ANSWER, BAD_RESPONSE, MEMORY_LIMIT, RESPONSE
 from tests.sandbox.lua_support import LuaLimits, answer, failure, headers
 
 TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
@@ -61,7 +61,7 @@ def test_a_result_becomes_a_response(script: str, status: int, fields: list[tupl
         ("return {status = 'abc'}", "status must be an integer, not a string"),
         ("return {status = '200'}", "status must be an integer, not a string"),
         ("return {status = 200.5}", "status must be an integer, not 200.5"),
-        ("return {status = 0/0}", "status must be an integer, not -nan"),
+        ("return {status = 0/0}", "status must be an integer, not NaN"),
         ("return {status = 1e300}", "status must be an integer, not 1e+300"),
         ("return {status = {}}", "status must be an integer, not a table"),
         ("return {headers = 'x'}", "headers must be a table, not a string"),
@@ -89,6 +89,14 @@ def test_what_is_no_response_is_refused_with_the_reason(script: str, detail: str
 
 def test_a_returned_function_is_the_handler_even_if_it_is_a_builtin() -> None:
     assert answer("return tostring").body.startswith(b"table: 0x")
+
+
+@pytest.mark.parametrize("ending", ["return s", "return { body = s }", "error{ body = s }"])
+def test_memory_must_have_room_for_the_copy_of_the_body_that_leaves(ending: str) -> None:
+    script = f"local s = ('x'):rep(250000) s = s .. s s = s .. s {ending}"  # Lua holds 1.5 MB of it at most
+
+    assert len(answer(script, limits=LuaLimits(memory_bytes=2_300_000)).body) == 1_000_000
+    assert failure(script, limits=LuaLimits(memory_bytes=2_200_000)).kind == MEMORY_LIMIT
 
 
 def test_a_body_of_exactly_the_limit_passes() -> None:

@@ -27,6 +27,17 @@ def test_the_prelude_has_the_protocols_numbers(file: str, name: str, number: int
     assert product == number
 
 
+LAST = protocol.CHUNK_BYTES_MAX - protocol._LENGTH_BYTES  # what is left of a frame for one field
+
+
+@pytest.mark.parametrize("size", [0, 1, *range(LAST - 9, LAST + 9), 2 * protocol.CHUNK_BYTES_MAX, 300_001])
+def test_frames_that_are_cut_one_by_one_are_those_of_the_whole(size: int) -> None:
+    fields = (b"a", bytes(size), b"", b"bc", bytes(size))
+
+    frames = [bytes(frame) for frame in protocol.cut(b"R", fields)]
+    assert frames == protocol.frames(b"R", protocol.pack(*fields))
+
+
 def test_the_page_of_scripting_tells_how_many_headers_an_answer_may_have() -> None:
     page = (ROOT / "docs" / "scripting.md").read_text(encoding="utf-8")
     assert re.findall(r"more than ([0-9]+)\s+headers", page) == [str(protocol.HEADERS_MAX)]

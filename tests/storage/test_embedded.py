@@ -20,6 +20,7 @@ from picloud.storage.cluster import Account
 from picloud.storage.connection import connect
 from picloud.storage.embedded import EmbeddedPostgres
 from tests.fixtures_postgres import BINARIES, execute
+from tests.processes import command_line
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 60
@@ -80,8 +81,8 @@ def await_end(descriptor: int) -> None:
 
 def postgres_processes(data: Path) -> list[str]:
     """The command lines of what still runs on this data."""
-    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    return [line.decode() for line in lines if os.fsencode(data / "postgres") in line]
+    lines = [command_line(int(path.name)) for path in Path("/proc").glob("[0-9]*")]
+    return [line for line in lines if str(data / "postgres") in line]
 
 
 def mounts() -> str:

@@ -82,7 +82,7 @@ class ScriptResource:
         Scope.DEPLOY, headers=conditions.IF_MATCH, answers={204: None}, problems=("not-found", "precondition-failed")
     )
     def on_delete(self, req: falcon.Request, resp: falcon.Response, script: str) -> None:
-        """Drop the script, its versions, settings and routes; its invocations stay."""
+        """Drop the script, its versions, settings, routes and values; its invocations stay."""
         self._scripts.delete(script, conditions.only_if(req))
         resp.status = 204
 

@@ -26,9 +26,11 @@ class SettingsResource:
         answers={200: Settings},
         problems=("not-found",),
     )
-    def on_patch(self, _req: falcon.Request, resp: falcon.Response, script: str, body: SettingsPatch) -> None:
+    def on_patch(self, req: falcon.Request, resp: falcon.Response, script: str, body: SettingsPatch) -> None:
         """Change settings by a JSON merge patch (RFC 7396): what is not named stays, null goes back to the default.
 
         200: the settings that hold now, at once. 422: `errors` names each field that is wrong; nothing was changed.
+        A token that is limited to scripts may not add names to `kv` and `secrets`.
         """
-        send_json(resp, self._settings.patch(script, body))
+        limited = req.context.principal.scripts is not None
+        send_json(resp, self._settings.patch(script, body, limited=limited))

@@ -30,6 +30,7 @@ FORMATS = {
     "printable": st.text(st.characters().filter(str.isprintable), min_size=1, max_size=20),
     "text-without-nul": st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"])),
     "route-path": st.tuples(st.lists(SEGMENTS, max_size=3), LAST).map(lambda it: "/".join(["", "r", *it[0], it[1]])),
+    "kv-key": WORDS,
     "http-method": st.sampled_from(["ANY", "GET", "post", "PROPFIND"]),
     "http-token": st.one_of(st.just("*"), st.text("abcXYZ019!#$%&'*+.^_`|~-", min_size=1, max_size=20)),
     "host": st.one_of(WORDS.map("{}.example.org".format), st.sampled_from(["localhost", "127.0.0.1", "[::1]"])),

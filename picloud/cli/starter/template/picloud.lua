@@ -202,6 +202,91 @@ function crypto.random_bytes(count) end
 ---@return string
 function crypto.uuid4() end
 
+---Values that the script's setting `secrets` grants it by name; masked in its log and its errors.
+secrets = {}
+
+---The value; nil if there is no such secret. An error if it is not granted.
+---@param name string
+---@return string?
+function secrets.get(name) end
+
+---Keys and values that last. What is written is stored when the handler returns, with everything else, or not at all.
+---@class picloud.kv
+kv = {}
+
+---@class picloud.SetOptions
+---@field ttl? number Seconds until the key is gone; without it, never.
+---@field if_version? integer Only if this version is there; 0: only if there is none.
+
+---@class picloud.ListOptions
+---@field prefix? string Keys that begin with this.
+---@field after? string Keys behind this one: the last of the page before.
+---@field limit? integer 1 to 100; without it, 100.
+
+---@class picloud.Entry
+---@field key string
+---@field value any
+---@field version integer
+
+---The value and its version; nil if there is none.
+---@param key string 1 to 512 bytes.
+---@return any value
+---@return integer? version
+function kv.get(key) end
+
+---Store a value that can be JSON, or bytes: at most 256 KiB.
+---@param key string
+---@param value any
+---@param options? picloud.SetOptions
+---@return integer? version nil: `if_version` is not the one that is there.
+function kv.set(key, value, options) end
+
+---@param key string
+---@param options? { if_version: integer }
+---@return boolean gone Whether it was there, in that version if one is named, and now is not.
+function kv.delete(key, options) end
+
+---Add to an integer; a key that is not there begins at 0.
+---@param key string
+---@param by? integer Without it, 1.
+---@param options? { ttl: number } Seconds that a key which begins lasts.
+---@return integer
+function kv.incr(key, by, options) end
+
+---Key → value of those that are there, all as of one moment.
+---@param keys string[] At most 100.
+---@return table<string, any>
+function kv.get_many(keys) end
+
+---In the order of the keys' bytes; fewer than asked for where they are more than 4 MiB.
+---@param options? picloud.ListOptions
+---@return picloud.Entry[]
+function kv.list(options) end
+
+---A space that several scripts share: those whose setting `kv` names it.
+---@param name string
+---@return picloud.kv
+function kv.open(name) end
+
+---@class picloud.Invoke
+---@field method? string Without it, POST.
+---@field path? string
+---@field query? table<string, string>|string
+---@field headers? table<string, string>
+---@field body? string|table A table is sent as JSON.
+
+---@class picloud.Answer
+---@field status integer
+---@field headers table<string, string> Lower-case names.
+---@field body string
+---@field json fun(self: picloud.Answer): any
+
+---Run another script as part of this invocation: what it writes is stored with it, or not at all.
+---@param name string
+---@param request? picloud.Invoke
+---@return picloud.Answer
+function invoke(name, request) end
+
 ---The files of the script's bundle.
 files = {}
 

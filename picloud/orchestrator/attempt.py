@@ -1,0 +1,187 @@
+"""One attempt at an invocation: its host calls, and the transaction that they share.
+
+Owns: which binding does which call, when the transaction begins, and that it ends. Knows nothing of what a binding
+does. The transaction begins with the first call that needs one, and is rolled back unless `settle` has committed it:
+`dispatch` tells which of the two comes of a run.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import TracebackType
+from typing import Protocol
+
+from picloud.errors import CallerError, TransactionConflict
+from picloud.executor.client import HostCallRefused, HostCalls
+from picloud.model import Entry, Guard, Invocation, LogLine, Program, Record, Request, Run, Value
+from picloud.orchestrator.masking import Mask
+from picloud.orchestrator.reads import Reads
+
+
+class KeyValues(Protocol):
+    """What a transaction does to keys; SpaceFull, and what a transaction raises."""
+
+    def get(self, space: str, keys: Sequence[str]) -> dict[str, Entry]:
+        """Those that are there, in one snapshot."""
+
+    def page(self, space: str, prefix: str, after: str, limit: int) -> list[Entry]:
+        """Those with a prefix, in order."""
+
+    def expired(self, space: str, key: str, version: int) -> bool:
+        """Whether this version is absent because its time is over."""
+
+    def put(self, space: str, key: str, value: Value, expiry: datetime | int | None, guard: Guard) -> Entry | None:
+        """Store → what is there now; None: it is not what the guard says that would be replaced."""
+
+    def increase(self, space: str, key: str, by: int, ttl_ms: int | None) -> Entry | None:
+        """Add → the new value; None: there is no number, or none that this could be added to."""
+
+    def delete(self, space: str, key: str, guard: Guard) -> bool:
+        """Remove → whether it was there, as the guard says."""
+
+
+class Savepoint(Protocol):
+    """A state to come back to."""
+
+    restored: bool
+
+    def restore(self) -> None:
+        """Undo what was done since."""
+
+
+class Work(Protocol):
+    """A transaction that has begun. DeadlinePassed, TransactionConflict, DatabaseUnavailable."""
+
+    deadline: float  # monotonic, s
+
+    @property
+    def kv(self) -> KeyValues:
+        """Keys and values."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is something to commit."""
+
+    def savepoint(self) -> AbstractContextManager[Savepoint]:
+        """What is done in the block can be undone, and is if it raises."""
+
+    def commit(self, invocation: Invocation) -> None:
+        """Commit everything, with the invocation's own row; OutcomeUnknown."""
+
+    def close(self) -> None:
+        """Roll back what is not committed."""
+
+
+class Runner(Protocol):
+    """What runs a program in a sandbox of its own."""
+
+    def run(self, program: Program, request: Request, on_log: Callable[[LogLine], None], host_calls: HostCalls) -> Run:
+        """Run once, to one of the outcomes; raises what `host_calls` does, and nothing for what a script does."""
+
+
+class WorkSource(Protocol):
+    """Where transactions come from."""
+
+    def begin(self, deadline: float) -> Work:
+        """Overloaded: all are in use; DatabaseUnavailable."""
+
+
+Binding = Callable[["Attempt", Sequence[bytes]], Sequence[bytes]]
+"""Does one host call: strings in → strings out. A CallerError is the script's to catch, all else ends its run."""
+
+
+@dataclass(slots=True)
+class Shared:
+    """What an attempt and those that it invokes have in common: one transaction, and what was seen in it."""
+
+    source: WorkSource
+    work: Work | None = None
+    http_calls: int = 0
+    reads: Reads = field(default_factory=Reads)
+    invoked: list[Record] = field(default_factory=list)
+    mask: Mask = field(default_factory=Mask)  # over the secrets that any of them got
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One run of a program, until it is settled. Used by one thread; as a context it rolls back what is not."""
+
+    program: Program
+    request: Request
+    bindings: Mapping[str, Binding]
+    shared: Shared
+    depth: int = 0  # how many invoked each other to get here
+    deadline: float = 0.0  # monotonic, s: of the call that is being done
+
+    def __enter__(self) -> "Attempt":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.shared.work:
+            self.shared.work.close()
+
+    def invoking(self, program: Program, request: Request) -> "Attempt":
+        """One of another program in the same transaction; who invokes ends it."""
+        return Attempt(program, request, self.bindings, self.shared, self.depth + 1)
+
+    def run(self, runner: Runner, on_log: Callable[[LogLine], None]) -> Run:
+        """Run the program in a sandbox; no secret that it got is in its lines, nor in what is said of the run."""
+        mask = self.shared.mask
+        return mask.run(runner.run(self.program, self.request, lambda line: on_log(mask.line(line)), self))
+
+    def call(self, name: str, arguments: Sequence[bytes], deadline: float) -> Sequence[bytes]:
+        """Do a host call, see `HostCalls`; what it raises beside HostCallRefused ends the run."""
+        binding = self.bindings.get(name)
+        if binding is None:
+            raise HostCallRefused(f"{name} is not available here")
+        self.deadline = deadline
+        try:
+            return binding(self, arguments)
+        except TransactionConflict:
+            raise
+        except CallerError as error:
+            raise HostCallRefused(f"{name}: {error}") from None
+
+    def work(self) -> Work:
+        """The transaction, begun if it has not; Overloaded, DatabaseUnavailable."""
+        if self.shared.work is None:
+            self.shared.work = self.shared.source.begin(self.deadline)
+        self.shared.work.deadline = self.deadline
+        return self.shared.work
+
+    @contextmanager
+    def savepoint(self) -> Iterator[Savepoint]:
+        """What is done in the block can be undone, and is if it raises; what was read in it is then forgotten, too."""
+        reads = self.shared.reads.copy()
+        with self.work().savepoint() as savepoint:
+            try:
+                yield savepoint
+            except BaseException:
+                self.shared.reads = reads
+                raise
+        if savepoint.restored:
+            self.shared.reads = reads
+
+    @contextmanager
+    def parked(self) -> Iterator[None]:
+        """Wait for somebody else: this sandbox computes nothing meanwhile."""
+        yield
+
+    def settle(self, invocation: Invocation) -> None:
+        """Make what was done last, with the invocation's row. TransactionConflict, DatabaseUnavailable: nothing does;
+        OutcomeUnknown."""
+        if self.shared.work and self.shared.work.writes:
+            self.shared.work.commit(invocation)
+
+
+class Attempts:
+    """Makes them."""
+
+    def __init__(self, source: WorkSource, bindings: Mapping[str, Binding]) -> None:
+        self._source = source
+        self._bindings = bindings
+
+    def begin(self, program: Program, request: Request) -> Attempt:
+        """An attempt that has done nothing yet."""
+        return Attempt(program, request, self._bindings, Shared(self._source))

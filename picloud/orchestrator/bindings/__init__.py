@@ -1,0 +1,17 @@
+"""What the trusted side does for scripts: one module a library of theirs, each a table of host calls.
+
+A binding gets bytes from a sandbox that may be in anybody's hands, and checks every one of them; what it refuses
+is an error at the script's line, in its words. It writes through the attempt's transaction and nowhere else, so that
+`dispatch` can undo it.
+
+    kv        keys and values
+    secrets   values that settings grant by name
+    reading   what arguments must be
+"""
+
+from collections.abc import Mapping
+
+from picloud.orchestrator.attempt import Binding
+from picloud.orchestrator.bindings import kv
+
+BINDINGS: Mapping[str, Binding] = {**kv.TABLE}

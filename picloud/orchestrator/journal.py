@@ -1,0 +1,66 @@
+"""What is written of a run: its record, and in its log why it gave no answer.
+
+Owns: how a run becomes an `Invocation`. Knows nothing of when it is written: `record` does that.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Protocol
+
+from picloud.model import Invocation, Level, LogLine, Outcome, Program, Record, Request, Run
+
+
+class RecordSink(Protocol):
+    """What keeps the records."""
+
+    def add(self, record: Record) -> None:
+        """Take one; never waits."""
+
+    def wait_until_written(self, seconds: float) -> None:
+        """Until those taken before can be read, or the time is up."""
+
+
+class Journal:
+    """Makes records, and has them kept."""
+
+    def __init__(self, records: RecordSink, status_of: Callable[[Outcome], int]) -> None:
+        self._records = records
+        self._status_of = status_of  # the table of problems knows
+
+    def invocation(self, program: Program, request: Request, run: Run, started_at: datetime) -> Invocation:
+        """The row of a run."""
+        return Invocation(
+            id=request.id,
+            script=program.script,
+            version=program.version,
+            trigger=request.trigger,
+            outcome=run.outcome,
+            status=run.response.status if run.response else self._status_of(run.outcome),
+            started_at=started_at,
+            queue_ms=run.queue_ms,
+            run_ms=run.run_ms,
+            cpu_ms=run.cpu_ms,
+            memory_bytes=run.memory_bytes,
+            error=run.detail,
+        )
+
+    def record(
+        self, program: Program, request: Request, run: Run, started_at: datetime, lines: Sequence[LogLine]
+    ) -> Record:
+        """The row and the log of a run."""
+        failed = () if run.outcome is Outcome.OK else (_failure_line(run),)
+        return Record(self.invocation(program, request, run, started_at), (*lines, *failed))
+
+    def keep(self, record: Record) -> None:
+        """Have it written soon."""
+        self._records.add(record)
+
+    def wait_until_written(self, seconds: float) -> None:
+        """Until those kept before can be read, or the time is up."""
+        self._records.wait_until_written(seconds)
+
+
+def _failure_line(run: Run) -> LogLine:
+    """Why a run gave no answer, in the script's own log. What its caller did wrong is no error of the script."""
+    level = Level.WARN if run.outcome is Outcome.INVALID_REQUEST else Level.ERROR
+    return LogLine(datetime.now(UTC), level, f"{run.outcome}: {run.detail}\n{run.traceback}".rstrip(), "")

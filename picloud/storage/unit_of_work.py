@@ -1,0 +1,162 @@
+"""One invocation's transaction: what its host calls write and its own row, in one COMMIT or not at all.
+
+Owns: when it begins and how it ends. `kv` and its kin, each the work of one noun, run their statements through it.
+Used by one thread. Every statement ends by the invocation's deadline.
+
+An unknown COMMIT (the connection was lost in it) is settled by asking `pg_xact_status` of the transaction on another
+connection: it is for the server to say, and it knows even after a crash.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import Any
+
+from psycopg2.errors import QueryCanceled
+
+from picloud.errors import DatabaseUnavailable, DeadlinePassed, OutcomeUnknown, Overloaded
+from picloud.model import Invocation
+from picloud.storage import invocations
+from picloud.storage.connection import Connection, commit, connect, translated
+from picloud.storage.kv import KeyValues
+from picloud.storage.pool import Pool, PoolTimeout
+
+_SETTLE_S = 2.0  # at least, for a COMMIT whose outcome is unknown
+_RETRY_S = 0.1
+_XID = "SELECT pg_current_xact_id()::text"
+_STATUS = "SELECT pg_xact_status(%s::xid8)"
+
+Rows = list[tuple[Any, ...]]
+
+
+class UnitsOfWork:
+    """Where invocations get their transactions: `size` connections, for which they wait in line for `wait_ms`."""
+
+    def __init__(self, dsn: str, *, size: int, wait_ms: int) -> None:
+        self._dsn = dsn
+        self._pool = Pool(dsn, size=size, wait_ms=wait_ms, timeouts=False)  # each statement has its own
+
+    def begin(self, deadline: float) -> "UnitOfWork":
+        """A transaction of one invocation, until `deadline` (monotonic, s); Overloaded, DatabaseUnavailable."""
+        try:
+            return UnitOfWork(self, self._pool.begin(), deadline)
+        except PoolTimeout as error:
+            raise Overloaded(str(error)) from None
+
+    def end(self, connection: Connection) -> None:
+        """Take one back; what is not committed is rolled back."""
+        self._pool.end(connection)
+
+    def committed(self, xid: str, deadline: float) -> bool:
+        """Whether a transaction that came to its end unseen was committed; OutcomeUnknown if nobody can say in time."""
+        while True:
+            status = self._status(xid)
+            if status in ("committed", "aborted"):
+                return status == "committed"
+            if time.monotonic() + _RETRY_S > deadline:
+                raise OutcomeUnknown
+            time.sleep(_RETRY_S)  # it is coming back, or still at it
+
+    def close(self) -> None:
+        """Close what is idle; a transaction that runs ends first."""
+        self._pool.close()
+
+    def _status(self, xid: str) -> str | None:
+        try:
+            with closing(connect(self._dsn)) as own, translated(), own.cursor() as cursor:
+                cursor.execute(_STATUS, (xid,))
+                row = cursor.fetchone()
+                return row[0] if row else None
+        except DatabaseUnavailable:
+            return None
+
+
+class UnitOfWork:
+    """A transaction that has begun; `close` it, whatever happens."""
+
+    def __init__(self, units: UnitsOfWork, connection: Connection, deadline: float) -> None:
+        self._units = units
+        self._connection: Connection | None = connection
+        self._writes = False
+        self.deadline = deadline  # monotonic, s; a callee's is nearer
+        self.kv = KeyValues(self)
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is something to commit."""
+        return self._writes
+
+    def read(self, statement: str, parameters: Mapping[str, Any]) -> Rows:
+        """Run one statement → its rows. DeadlinePassed, TransactionConflict, DatabaseUnavailable."""
+        left_ms = int((self.deadline - time.monotonic()) * 1000)
+        if left_ms <= 0 or self._connection is None:
+            raise DeadlinePassed
+        with translated(), self._connection.cursor() as cursor:
+            try:
+                cursor.execute(f"SET LOCAL statement_timeout = {left_ms}; {statement}", parameters)
+            except QueryCanceled:
+                raise DeadlinePassed from None
+            return cursor.fetchall() if cursor.description else []
+
+    def write(self, statement: str, parameters: Mapping[str, Any]) -> Rows:
+        """The same for a statement whose effect is to last."""
+        self._writes = True
+        return self.read(statement, parameters)
+
+    @contextmanager
+    def savepoint(self) -> Iterator["Savepoint"]:
+        """What is done in the block can be undone, and is if it raises."""
+        savepoint = Savepoint(self)
+        try:
+            yield savepoint
+        except BaseException:
+            savepoint.restore()
+            raise
+        finally:
+            self.control("RELEASE SAVEPOINT before")
+
+    def control(self, statement: str) -> None:
+        """Run what sets, ends or undoes a savepoint: also after a statement that failed, and after the deadline."""
+        if self._connection is None:
+            raise DeadlinePassed
+        with translated(), self._connection.cursor() as cursor:
+            cursor.execute(statement)
+
+    def commit(self, invocation: Invocation) -> None:
+        """Commit everything with the invocation's own row; then only `close` is left to call.
+
+        TransactionConflict, DatabaseUnavailable: nothing of it is stored; OutcomeUnknown: nobody knows.
+        """
+        assert self._connection is not None
+        self.kv.settle()
+        with translated(), self._connection.cursor() as cursor:
+            invocations.put(cursor, invocation)
+        xid = self.read(_XID, {})[0][0]
+        try:
+            with translated(), self._connection.cursor() as cursor:
+                commit(cursor)
+        except OutcomeUnknown:
+            if not self._units.committed(xid, max(self.deadline, time.monotonic() + _SETTLE_S)):
+                raise DatabaseUnavailable("the database went away before the COMMIT; nothing is stored") from None
+
+    def close(self) -> None:
+        """Give the connection back; what is not committed is rolled back."""
+        if self._connection is not None:
+            self._units.end(self._connection)
+            self._connection = None
+
+
+class Savepoint:
+    """A state of a transaction to come back to; the inner one of two ends first."""
+
+    def __init__(self, work: UnitOfWork) -> None:
+        self._work = work
+        self._pending = work.kv.pending()
+        self.restored = False
+        work.control("SAVEPOINT before")
+
+    def restore(self) -> None:
+        """Undo what was done since, also after a statement that failed."""
+        self._work.control("ROLLBACK TO SAVEPOINT before")
+        self._work.kv.restore(self._pending)
+        self.restored = True

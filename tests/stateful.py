@@ -1,0 +1,67 @@
+"""Host calls of invocations in this very process, on a real database: no server, no sandbox."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from picloud.executor.client import HostCallRefused
+from picloud.model import Invocation, Outcome, Program, Request, Settings, Trigger, new_id
+from picloud.orchestrator.attempt import Attempt, Attempts
+from picloud.orchestrator.bindings import BINDINGS, secrets
+from picloud.storage.unit_of_work import UnitsOfWork
+from sandbox.protocol import DONE, REFUSED
+
+_PATIENCE_S = 60.0
+
+
+class Stateful:
+    """Begins attempts of a script that has this number."""
+
+    def __init__(
+        self,
+        database: str,
+        script_id: int = 1,
+        settings: Settings | None = None,
+        secret_values: Mapping[str, str] | None = None,
+    ) -> None:
+        self.units = UnitsOfWork(database, size=8, wait_ms=10_000)
+        self._attempts = Attempts(self.units, {**BINDINGS, **secrets.table(secret_values or {})})
+        self._program = Program("test", 1, {}, settings or Settings(), script_id)
+
+    def begin(self) -> Attempt:
+        """One that rolls back at the end of its block unless `settle` was called."""
+        return self._attempts.begin(self._program, Request(new_id(), "POST", "/", "", (), b""))
+
+    @contextmanager
+    def committing(self) -> Iterator["Calls"]:
+        """The host calls of an invocation that commits at the end of the block."""
+        with self.begin() as attempt:
+            yield Calls(attempt)
+            settle(attempt)
+
+    def close(self) -> None:
+        self.units.close()
+
+
+class Calls:
+    """What a sandbox has of an attempt."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    def __call__(self, name: bytes, arguments: Sequence[bytes]) -> list[bytes]:
+        """As `Engine` asks."""
+        try:
+            return [DONE, *self._attempt.call(name.decode(), arguments, time.monotonic() + _PATIENCE_S)]
+        except HostCallRefused as refusal:
+            return [REFUSED, str(refusal).encode()]
+
+
+def settle(attempt: Attempt) -> None:
+    """Make what it did last."""
+    attempt.settle(
+        Invocation(
+            attempt.request.id, "test", 1, Trigger.HTTP, Outcome.OK, 200, datetime.now(UTC), 0.0, 0.0, 0.0, 0,
+        )
+    )  # fmt: skip
