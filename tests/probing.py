@@ -89,7 +89,7 @@ def probing(data: Path) -> Iterator[Running]:
     """A whole PiCloud with the probe for the length of a block."""
     data.mkdir(parents=True)
     ours = Running(data / "data", {"PYTHONPATH": probing_path(data)})
-    ours.module = "tests.probing"
+    ours.module, ours.server = "tests.probing", "tests.probing server"
     ours.start()
     try:
         yield ours

@@ -85,6 +85,7 @@ class Running:
         self.greeting = ""
         self.stderr: int | None = None  # where to send it; None: where ours goes
         self.module = "picloud"  # what is started: its `up`
+        self.server = "picloud.server"  # what the command lines of those who serve HTTP have in them
         self.before: list[str] = []  # what its commands begin with, such as `command_without(…)`
 
     def start(self, *arguments: str) -> None:
@@ -214,7 +215,7 @@ class Running:
 
     def workers(self) -> list[int]:
         """Pids of the processes that serve HTTP."""
-        return sorted(pid for pid, command in children(self.part("picloud.server")).items() if command)
+        return sorted(pid for pid, command in children(self.part(self.server)).items() if command)
 
     def by_each_worker(self) -> Iterator[int]:
         """Each worker in turn, while the others are stopped: what is asked meanwhile, it answers."""
@@ -233,10 +234,10 @@ class Running:
 
     def kill_server(self) -> None:
         """End the arbiter of the workers by force → once they are gone and others serve."""
-        arbiter = self.part("picloud.server")
+        arbiter = self.part(self.server)
         before = [arbiter, *self.workers()]
         os.kill(arbiter, signal.SIGKILL)
-        eventually(lambda: [pid for pid in before if "picloud.server" in command_line(pid)], lambda left: not left)
+        eventually(lambda: [pid for pid in before if self.server in command_line(pid)], lambda left: not left)
         eventually(self.has_workers, bool)
         assert self.call("GET", "/healthz").status == 200
 

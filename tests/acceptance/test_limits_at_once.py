@@ -68,10 +68,6 @@ def change(ours: Running, name: str, concurrency: int) -> None:
     ours.set(name, {"limits": {"concurrency": concurrency, "cpu_ms": 300_000, "wall_ms": 300_000}})
 
 
-def workers(ours: Running) -> list[int]:
-    return sorted(pid for pid, command in ours.processes().items() if "picloud.server" in command)[1:]
-
-
 def held_by(worker: int) -> int:
     """How many sandboxes work for a worker at this moment."""
     links = set()
@@ -84,7 +80,7 @@ def held_by(worker: int) -> int:
 
 
 def await_held(ours: Running, count: int) -> None:
-    eventually(lambda: sum(map(held_by, workers(ours))), lambda now: now == count, within_s=60)
+    eventually(lambda: sum(map(held_by, ours.workers())), lambda now: now == count, within_s=60)
 
 
 def release(ours: Running) -> None:
@@ -95,7 +91,7 @@ def release(ours: Running) -> None:
             if cpu_ticks(pid) >= 10:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        return sum(map(held_by, workers(ours)))
+        return sum(map(held_by, ours.workers()))
 
     eventually(left, lambda count: count == 0, within_s=60)
 
@@ -140,7 +136,7 @@ def test_what_a_killed_worker_held_is_free_at_once_and_no_more_than_that(ours: R
     deploy(ours, "bereft", 5)
     before = Runs(ours, "bereft", 5)
     await_held(ours, 5)
-    victim = max(workers(ours), key=held_by)
+    victim = max(ours.workers(), key=held_by)
     lost = held_by(victim)
     os.kill(victim, signal.SIGKILL)
     await_end(victim)
@@ -148,7 +144,7 @@ def test_what_a_killed_worker_held_is_free_at_once_and_no_more_than_that(ours: R
     assert after.some(3) == [REFUSED] * 3
     assert before.some(lost) == [BROKEN] * lost
     await_held(ours, 5)
-    eventually(lambda: len(workers(ours)), lambda count: count == 2)
+    eventually(lambda: len(ours.workers()), lambda count: count == 2)
     assert refused_of_ten(ours, "bereft") == 10
     release(ours)
     assert before.all() == [BROKEN] * lost + [RELEASED] * (5 - lost)

@@ -20,7 +20,6 @@ from tests.running import Answer, Running, eventually
 GRACE_MS = 250
 SCRIPT, SENTINEL = "escape", "sentinel"
 _CONNECTIONS_MAX = 200
-_SERVERS = ("picloud.server", "tests.probing server")
 _SENTINEL_SOURCE = """
 return function(request)
   local names = {}

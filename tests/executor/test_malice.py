@@ -82,16 +82,20 @@ class Misbehaving:
             last.connect(str(self._server.path))
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
-        while self._server.kept:
-            self._server.kept.pop().close()
+        self._let_go()
 
     def _serve(self) -> None:
         while not self._finished.is_set():
             connection = self._server.listener.accept()[0]
+            self._let_go()  # the one caller has come again, as often as it likes: the connection before is over
             connection.settimeout(PATIENCE_S)
             with contextlib.suppress(OSError):  # the caller has seen enough
                 self._misbehave(connection)
             (connection.close() if self._leaves else self._server.kept.append(connection))
+
+    def _let_go(self) -> None:
+        while self._server.kept:
+            self._server.kept.pop().close()
 
     def _misbehave(self, connection: socket.socket) -> None:
         if self._accepts:

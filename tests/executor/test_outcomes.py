@@ -28,9 +28,9 @@ def test_each_run_has_a_process_of_its_own(executor: Executor) -> None:
 
 
 def test_what_a_run_costs_is_measured(executor: Executor) -> None:
-    run = executor.run("local x = 0 for i = 1, 2000000 do x = x + i end return tostring(x)")
+    run = executor.run("local x = 0 for i = 1, 50000000 do x = x + i end return tostring(x)")
 
-    assert run.cpu_ms > 1
+    assert run.cpu_ms > 50
     assert run.run_ms >= run.cpu_ms * 0.5
     assert run.queue_ms > 0
 

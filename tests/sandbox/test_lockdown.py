@@ -57,7 +57,7 @@ ALONE = {  # layer and act → what sets it up, the act, what becomes of it; wit
     "rlimits: grow a file": ("limits.limit_zygote(64 << 20, 4)", "os.write(os.memfd_create('x'), b'x')", "EFBIG"),
     "rlimits: open more": ("limits.limit_zygote(64 << 20, 4)", "[os.dup(0) for _ in range(40)]", "EMFILE"),
     "rlimits: memory": ("limits.limit_zygote(16 << 20, 4)", "bytearray(256 << 20)", "MemoryError"),
-    "the clock: CPU": ("limits.limit_child(1)", "spin(1.5)", "killed by 27"),
+    "the clock: CPU": ("limits.limit_child(2)", "spin(2.5)", "killed by 27"),
     "seccomp: read a file": ("confine()", "open('/etc/passwd').read()", "killed by 31"),
     "seccomp: a socket": ("confine()", "socket.socket()", "killed by 31"),
     "seccomp: fork": ("confine()", "os.fork() or os._exit(0)", "killed by 31"),
