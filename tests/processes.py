@@ -23,10 +23,16 @@ def stopped(pids: Iterable[int]) -> Iterator[None]:
 def children(pid: int) -> dict[int, str]:
     """The children of a process: pid → command line."""
     found: dict[int, str] = {}
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+    for thread in _threads(pid):
         with contextlib.suppress(OSError):
-            found |= {int(child): command_line(int(child)) for child in task.read_text().split()}
+            found |= {int(child): command_line(int(child)) for child in (thread / "children").read_text().split()}
     return found
+
+
+def _threads(pid: int) -> list[Path]:
+    with contextlib.suppress(OSError):  # it may be gone
+        return list(Path(f"/proc/{pid}/task").iterdir())
+    return []
 
 
 def descendants(pid: int) -> dict[int, str]:
