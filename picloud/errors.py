@@ -86,6 +86,10 @@ class SpaceFull(Conflict):
     """What is kept there has reached its limit."""
 
 
+class NoAnswer(CallerError):
+    """What a script asked another server for did not come."""
+
+
 class BodyTooLarge(CallerError):
     """The request's body is larger than is allowed."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from picloud.errors import ConfigurationError
-from picloud.model import DEFAULT_POLICY, LIMITS_MOST, Access, Limits, Policy
+from picloud.model import DEFAULT_POLICY, LIMITS_MOST, Access, Limits, Policy, private_hosts
 
 PREFIX = "PICLOUD_"
 
@@ -59,6 +59,11 @@ def _proxies(text: str) -> str:
     return text
 
 
+def _private_hosts(text: str) -> str:
+    private_hosts(text)  # its ValueError says what is wrong
+    return text
+
+
 def _bind(text: str) -> str:
     if text.startswith("unix:") and len(text) > len("unix:"):
         return text
@@ -94,7 +99,10 @@ class ServerSettings:
     workers: int = _setting(2, "HTTP worker processes", _count(16))
     threads: int = _setting(64, "threads of each worker", _count(1024))
     pool_spare: int = _setting(8, "sandboxes that wait for work", _count(1024))
-    pool_max: int = _setting(32, "sandboxes alive at once", _count(4096))
+    pool_max: int = _setting(
+        32, "sandboxes alive at once, beside those whose scripts wait for the network", _count(4096)
+    )
+    parked_max: int = _setting(64, "how many may wait for the network beside them", _number(0, 4096))
     queue_length: int = _setting(64, "invocations of the node that may wait for a sandbox", _count(100_000))
     queue_ms: int = _setting(1000, "how long one waits before it is refused, in ms", _count(60_000))
     trusted_proxies: str = _setting(
@@ -107,6 +115,9 @@ class ServerSettings:
         "file of the key that seals secrets; empty: the systemd credential `picloud-secret-key` if there is one,"
         " else `secret.key` under `data`",
         _file,
+    )
+    private_hosts: str = _setting(
+        "", "hosts of the network inside that scripts may call: `name[:port]`, comma-separated", _private_hosts
     )
     retention_days: int = _setting(14, "days that invocations and logs are kept", _count(36_500))
     retention_rows: int = _setting(

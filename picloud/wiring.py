@@ -24,17 +24,18 @@ from picloud.manager.tokens import KnownTokens, Tokens
 from picloud.manager.uploads import Uploads
 from picloud.manager.uses import TokenUses
 from picloud.manager.values import Values
-from picloud.model import Policy
+from picloud.model import Policy, private_hosts
 from picloud.orchestrator.access import Door
 from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.attempt import Attempts
-from picloud.orchestrator.bindings import BINDINGS
-from picloud.orchestrator.bindings import secrets as secret_calls
+from picloud.orchestrator.bindings import bindings
 from picloud.orchestrator.bindings.invoke import Invoking
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.feed import Feed
 from picloud.orchestrator.ingress import Ingress
 from picloud.orchestrator.journal import Journal
+from picloud.orchestrator.outbound.fetching import Fetcher
+from picloud.orchestrator.outbound.lookups import system_lookup
 from picloud.orchestrator.record import Recorder
 from picloud.orchestrator.request import Proxies
 from picloud.orchestrator.retention import Retention
@@ -57,6 +58,7 @@ from picloud.storage.values import ValueTable
 
 _API_CONNECTIONS = 4  # of each worker, beside those that `picloud.storage` tells of
 _INVOCATION_CONNECTIONS = 4
+_RECORD_CONNECTIONS = 2  # one for batches, one for marks
 _CONNECTION_WAIT_MS = 2_000
 _READY_WITHIN_S = 3.0
 _ABORT_WITHIN_S = 0.5  # for runs that are ended to reach their callers' threads
@@ -84,7 +86,7 @@ class Platform:
     def __init__(self, settings: ServerSettings) -> None:
         settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._pool = Pool(settings.database_url, size=_API_CONNECTIONS, wait_ms=_CONNECTION_WAIT_MS)
-        self._record_pool = Pool(settings.database_url, size=1, wait_ms=_CONNECTION_WAIT_MS)
+        self._record_pool = Pool(settings.database_url, size=_RECORD_CONNECTIONS, wait_ms=_CONNECTION_WAIT_MS)
         tables = _Tables(self._pool, settings.policy)
         self._generation = Generation(settings.run_dir / "generation")
         self._router = Router(tables.scripts, self._generation)
@@ -98,7 +100,7 @@ class Platform:
             tables.invocations, keep_days=settings.retention_days, keep_rows=settings.retention_rows,
             also=[tables.values],
         )  # fmt: skip
-        written = InvocationTable(self._record_pool)  # its own connection: no reader can hold it up
+        written = InvocationTable(self._record_pool)  # its own connections: no reader can hold it up
         self._recorder = Recorder(written, retention.wrote)
         followers_max = _followers_max(settings.threads)
         self._followers = Feed(partial(listen, settings.database_url), followers_max=followers_max)
@@ -106,6 +108,7 @@ class Platform:
             settings.run_dir / "admission.lock",
             node_slots=settings.pool_max + settings.queue_length,
             threads=settings.threads - followers_max,
+            parked_max=settings.parked_max,
         )
         self._executor = SandboxClient(settings.executor_socket, queue_ms=settings.queue_ms)
         self._protections_file = settings.run_dir / "protections.json"
@@ -114,7 +117,8 @@ class Platform:
         invoking = Invoking(self._router, self._admission, self._executor, journal)
         self._keys = KeyFile(settings.secret_key)
         self._secrets = SecretValues(tables.secrets, self._keys, self._generation)
-        attempts = Attempts(self._units, {**BINDINGS, **invoking.table(), **secret_calls.table(self._secrets)})
+        self._fetcher = Fetcher(system_lookup, private_hosts(settings.private_hosts))
+        attempts = Attempts(self._units, {**bindings(self._fetcher, self._secrets), **invoking.table()})
         self._dispatcher = Dispatcher(self._admission, self._executor, attempts, journal)
         self.wsgi: Callable[..., Any] = create_app(self._collaborators(tables, settings))
 
@@ -132,6 +136,7 @@ class Platform:
     def stop(self) -> None:
         """Answer and record what still runs, write what is left, close what is open."""
         self._executor.abort()
+        self._fetcher.abort()
         self._dispatcher.wait_until_idle(_ABORT_WITHIN_S)
         self._listener.stop()
         self._recorder.stop()

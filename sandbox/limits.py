@@ -22,16 +22,17 @@ from sandbox import clock
 
 _SPARE_BYTES = 64 * 1024 * 1024  # arenas, frames in flight, the interpreter's own growth
 _COPIES_OF_MEMORY = 2  # Lua's heap, and Python's copies of body and response beside it
-_OWN_DESCRIPTORS = 32  # of the zygote, beside one a child: epoll, signals, sockets, pipes
+_OWN_DESCRIPTORS = 32  # of the zygote: epoll, signals, sockets, pipes
+_DESCRIPTORS_OF_A_CHILD = 2  # that the zygote holds: its connection, and one more while it is parked
 
 
-def limit_zygote(memory_bytes_max: int, pool_max: int) -> None:
+def limit_zygote(memory_bytes_max: int, children_max: int) -> None:
     """Set what children inherit for nothing; OSError if one cannot be set.
 
     ``memory_bytes_max``: the largest Lua heap that the operator allows any script.
     """
     _lower(RLIMIT_AS, _mapped_bytes() + _COPIES_OF_MEMORY * memory_bytes_max + _SPARE_BYTES)
-    _lower(RLIMIT_NOFILE, pool_max + _OWN_DESCRIPTORS)
+    _lower(RLIMIT_NOFILE, _DESCRIPTORS_OF_A_CHILD * children_max + _OWN_DESCRIPTORS)
     _lower(RLIMIT_FSIZE, 0)
     _lower(RLIMIT_CORE, 0)
     _lower(RLIMIT_MEMLOCK, 0)

@@ -102,7 +102,7 @@ class LockDown:
         return all(layer.active for layer in self.layers if layer.required)
 
 
-def lock_down(uid: int, gid: int, supervisor: int, memory_bytes_max: int, pool_max: int) -> LockDown:
+def lock_down(uid: int, gid: int, supervisor: int, memory_bytes_max: int, children_max: int) -> LockDown:
     """Give up everything that is not needed to fork; the caller refuses to serve unless the result is `sufficient`.
 
     ``uid``, ``gid``: whom to become, -1 to stay (then nothing may be root); ``supervisor``: pid of the parent.
@@ -111,7 +111,7 @@ def lock_down(uid: int, gid: int, supervisor: int, memory_bytes_max: int, pool_m
     for name, flag in _NAMESPACES:
         if flag != _NAMESPACES[0][1] or uid == _KEEP:  # root needs no user namespace
             done.attempt(name, lambda flag=flag: _unshare(flag))  # type: ignore[misc]
-    done.attempt("rlimits", lambda: _rlimits(memory_bytes_max, pool_max), required=True)
+    done.attempt("rlimits", lambda: _rlimits(memory_bytes_max, children_max), required=True)
     done.attempt("bounding-set", _empty_bounding_set)
     done.attempt("privileges", lambda: _become(uid, gid), required=True)
     done.attempt("capabilities", _drop_capabilities, required=True)
@@ -135,8 +135,8 @@ def _map_to_itself(uid: int, gid: int) -> None:
             file.write(text)
 
 
-def _rlimits(memory_bytes_max: int, pool_max: int) -> str:
-    limits.limit_zygote(memory_bytes_max, pool_max)
+def _rlimits(memory_bytes_max: int, children_max: int) -> str:
+    limits.limit_zygote(memory_bytes_max, children_max)
     return "memory, descriptors, file size and core; processes and CPU in each sandbox"
 
 

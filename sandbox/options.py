@@ -12,7 +12,9 @@ class Options:
         "gid",
         "listener",  # descriptor of the listening socket; -1 in a probe
         "memory_bytes_max",  # the largest Lua heap of any script
-        "most",  # children alive at once
+        "most",  # children alive at once, beside those whose scripts wait
+        "parked",  # children whose scripts may wait beside them
+        "parking",  # descriptor of the socket where their callers say so; -1 in a probe
         "spare",  # children that wait
         "status",  # descriptor of the pipe to the supervisor
         "supervisor",  # its pid
@@ -24,6 +26,8 @@ class Options:
     listener: int
     memory_bytes_max: int
     most: int
+    parked: int
+    parking: int
     spare: int
     status: int
     supervisor: int

@@ -2,17 +2,19 @@
 
 Owns: the state of the pool. Touches no process, descriptor or clock: `sandbox.zygote` does what this decides.
 A child is *idle* (waiting in accept), *busy* (serving the connection whose duplicate the zygote holds) or *doomed*
-(killed because its caller hung up). Descriptor numbers are reused, so the order in which a batch of events is handled
+(killed because its caller hung up). Some of the busy are *parked*: their scripts wait for the world outside, and do not
+count. Descriptor numbers are reused, so the order in which a batch of events is handled
 matters: hang-ups, notifications, deaths, refill (see `sandbox.zygote`).
 """
 
 
 class Pool:
-    """State of the pool: ``spare`` sandboxes wait for work, at most ``most`` are alive."""
+    """State of the pool: ``spare`` sandboxes wait for work, at most ``most`` are alive beside those that are parked."""
 
     def __init__(self, spare: int, most: int) -> None:
         self.spare = min(spare, most)
         self.most = most
+        self.parked = 0  # of the busy; their callers say so, and may have stopped waiting already
         self.idle: set[int] = set()
         self.busy: dict[int, int] = {}  # pid → the duplicate of its connection
         self.by_connection: dict[int, int] = {}
@@ -70,10 +72,11 @@ class Pool:
     def wants(self) -> bool:
         """Whether to fork one child now.
 
-        Quiet: up to ``spare``. While any child runs: only below half of it, since a fork slows who is running
+        Quiet: up to ``spare``. While any child computes: only below half of it, since a fork slows who is running
         (measured: 0.27 ms became 1.4 to 2.5); half a pool is what the callers of the next milliseconds need.
         """
-        if self.alive >= self.most:
+        if self.alive >= self.most + self.parked:
             return False
-        enough = self.spare if not (self.busy or self.doomed) else (self.spare + 1) // 2
+        computing = len(self.busy) + len(self.doomed) > self.parked
+        enough = (self.spare + 1) // 2 if computing else self.spare
         return len(self.idle) < enough

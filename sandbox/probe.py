@@ -27,7 +27,8 @@ def main(words: list[str]) -> int:
     """Apply every layer to this process, tell the status pipe, and exit: 0 if it would be enough to serve."""
     options = Options(words)
     filter_ = seccomp.Filter()
-    locked = lock_down(options.uid, options.gid, options.supervisor, options.memory_bytes_max, options.most)
+    children_max = options.most + options.parked
+    locked = lock_down(options.uid, options.gid, options.supervisor, options.memory_bytes_max, children_max)
     prove(locked, filter_, options.cpu_seconds_max)
     report(locked.layers, options.status)
     return 0 if locked.sufficient else 1

@@ -8,6 +8,7 @@ Owns: processes and descriptors of the pool. Decides nothing (`sandbox.pool` doe
 One batch of events is handled in this order, because descriptor numbers are reused:
 
 1. hang-ups: forget and kill; nothing is opened or closed, so that no number in the batch changes its meaning.
+   Only then are callers let in that say that their scripts wait for the world outside (`sandbox.parking`).
 2. notifications, until there is none: a child has accepted, here is a duplicate of its connection. The kernel says
    whose message it is (SCM_CREDENTIALS, translated to our pid namespace); no number from a child is believed.
 3. deaths, until there is none. One in a hundred children ends before its notification was read: an unknown pid means
@@ -19,7 +20,6 @@ One batch of events is handled in this order, because descriptor numbers are reu
 from __future__ import annotations
 
 import _socket
-import ctypes
 import gc
 import os
 import select
@@ -29,10 +29,12 @@ import time
 
 import prctl
 
-from sandbox import child, protocol, seccomp
+from sandbox import child, protocol
+from sandbox.descriptors import STATUS, open_sockets, signal_descriptor
 from sandbox.lockdown import lock_down
 from sandbox.lua import Engine
 from sandbox.options import Options
+from sandbox.parking import Parking
 from sandbox.pool import Pool
 from sandbox.probe import prove, report
 
@@ -41,9 +43,7 @@ if TYPE_CHECKING:
     from resource import struct_rusage
     from typing import Any
 
-STATUS = 5  # the pipe on which the supervisor learns what holds, and that we serve
 EXIT_UNPROTECTED = 78  # EX_CONFIG: a required layer is missing
-_FIRST_FREE = 16  # numbers below are given out by name
 _NOTIFICATION_BYTES, _ANCILLARY_BYTES = 1, 64  # room for one descriptor and one struct ucred
 _SCM_RIGHTS, _SCM_CREDENTIALS = 1, 2
 
@@ -51,15 +51,16 @@ _SCM_RIGHTS, _SCM_CREDENTIALS = 1, 2
 def main(words: list[str]) -> int:
     """Serve until killed; the exit status says why it could not."""
     options = Options(words)
-    listener, notify, ours = _sockets(options)
+    listener, notify, ours, parking = open_sockets(options)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    death_notices = _signal_descriptor()
+    death_notices = signal_descriptor()
     engine = _warm_engine()
     template = child.Child(engine, listener, notify, options.cpu_seconds_max)
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection would write to pages that the children share
-    locked = lock_down(options.uid, options.gid, options.supervisor, options.memory_bytes_max, options.most)
+    children_max = options.most + options.parked
+    locked = lock_down(options.uid, options.gid, options.supervisor, options.memory_bytes_max, children_max)
     init = prove(locked, template.filter, options.cpu_seconds_max)
     report(locked.layers, STATUS)
     if not locked.sufficient:
@@ -67,22 +68,34 @@ def main(words: list[str]) -> int:
     if init:
         template.parent = 0  # who looks out of a pid namespace sees no number
     prctl.set_name("picloud-zygote")
-    return Zygote(Pool(options.spare, options.most), template, ours, death_notices, init).serve()
+    epoll = select.epoll()
+    parked = Parking(parking, epoll, options.parked)
+    return Zygote(Pool(options.spare, options.most), template, epoll, parked, ours, death_notices, init).serve()
 
 
 class Zygote:
     """The thin loop under the pool's decisions."""
 
-    def __init__(self, pool: Pool, template: child.Child, notices: Any, death_notices: int, init: int) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        template: child.Child,
+        epoll: select.epoll,
+        parking: Parking,
+        notices: Any,
+        death_notices: int,
+        init: int,
+    ) -> None:
         self.pool = pool
         self.template = template
         self.notices = notices  # our end of the notify socket
         self.death_notices = death_notices  # a signalfd of SIGCHLD
         self.init = init
-        self.epoll = select.epoll()
+        self.epoll = epoll
+        self.parking = parking
         self.epoll.register(notices.fileno(), select.EPOLLIN)
         self.epoll.register(death_notices, select.EPOLLIN)
-        self.own = (notices.fileno(), death_notices)
+        self.own = (notices.fileno(), death_notices, parking.number)
         self.ready = False
 
     def serve(self) -> int:
@@ -93,6 +106,7 @@ class Zygote:
                 self._tell_ready()
             events = self.epoll.poll(0 if wanting else -1)
             self._bury_callers(events)
+            self._count_parked(events)
             self._read_notifications()
             if any(number == self.death_notices for number, _ in events) and not self._reap():
                 return _fail("the init of the pid namespace died")
@@ -112,8 +126,14 @@ class Zygote:
             if pid is not None:
                 os.kill(pid, signal.SIGKILL)
         for connection in gone:  # only now: a close frees the number
+            self.parking.left(connection)
             self.epoll.unregister(connection)
             os.close(connection)
+
+    def _count_parked(self, events: list[tuple[int, int]]) -> None:
+        if any(number == self.parking.number for number, _ in events):
+            self.parking.admit()
+        self.pool.parked = len(self.parking)
 
     def _read_notifications(self) -> None:
         while True:
@@ -195,38 +215,6 @@ def _last_words(connection: int, status: int, usage: struct_rusage) -> None:
         pass
     finally:
         speaker.detach()
-
-
-def _sockets(options: Options) -> tuple[Any, Any, Any]:
-    """Put listener, the children's end of the notify socket and the status pipe on their numbers."""
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_DGRAM, 0)
-    ours.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
-    wanted = ((seccomp.LISTENER, options.listener), (seccomp.NOTIFY, theirs.fileno()), (STATUS, options.status))
-    high = [(target, _move_up(source)) for target, source in wanted]
-    kept = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM, 0, _move_up(ours.detach()))
-    theirs.detach()
-    os.closerange(3, _FIRST_FREE)
-    for target, source in high:
-        os.dup2(source, target, inheritable=False)
-        os.close(source)
-    listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, seccomp.LISTENER)
-    notify = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM, 0, seccomp.NOTIFY)
-    return listener, notify, kept
-
-
-def _move_up(descriptor: int) -> int:
-    from fcntl import F_DUPFD_CLOEXEC, fcntl
-
-    return fcntl(descriptor, F_DUPFD_CLOEXEC, _FIRST_FREE)
-
-
-def _signal_descriptor() -> int:
-    """A signalfd for SIGCHLD: no handler, so nothing of Python's runs between two lines of the loop."""
-    mask = (ctypes.c_uint64 * 16)(1 << (signal.SIGCHLD - 1))
-    descriptor: int = ctypes.PyDLL(None, use_errno=True).signalfd(-1, mask, os.O_NONBLOCK | os.O_CLOEXEC)
-    if descriptor < 0:
-        raise OSError(ctypes.get_errno(), "signalfd failed")
-    return descriptor
 
 
 def _warm_engine() -> Engine:

@@ -2,17 +2,22 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 
 from picloud.executor.client import HostCallRefused
 from picloud.model import Invocation, Outcome, Program, Request, Settings, Trigger, new_id
-from picloud.orchestrator.attempt import Attempt, Attempts
-from picloud.orchestrator.bindings import BINDINGS, secrets
+from picloud.orchestrator.attempt import Attempt, Attempts, Surroundings
+from picloud.orchestrator.bindings import bindings
+from picloud.orchestrator.outbound.fetching import Fetcher
+from picloud.orchestrator.outbound.lookups import system_lookup
 from picloud.storage.unit_of_work import UnitsOfWork
 from sandbox.protocol import DONE, REFUSED
 
 _PATIENCE_S = 60.0
+_ALONE = Surroundings(
+    mark=lambda: None, sandbox_parked=nullcontext, place_parked=lambda: nullcontext(enter_result=False)
+)
 
 
 class Stateful:
@@ -26,12 +31,12 @@ class Stateful:
         secret_values: Mapping[str, str] | None = None,
     ) -> None:
         self.units = UnitsOfWork(database, size=8, wait_ms=10_000)
-        self._attempts = Attempts(self.units, {**BINDINGS, **secrets.table(secret_values or {})})
+        self._attempts = Attempts(self.units, bindings(Fetcher(system_lookup, ()), secret_values or {}))
         self._program = Program("test", 1, {}, settings or Settings(), script_id)
 
     def begin(self) -> Attempt:
         """One that rolls back at the end of its block unless `settle` was called."""
-        return self._attempts.begin(self._program, Request(new_id(), "POST", "/", "", (), b""))
+        return self._attempts.begin(self._program, Request(new_id(), "POST", "/", "", (), b""), _ALONE)
 
     @contextmanager
     def committing(self) -> Iterator["Calls"]:

@@ -34,7 +34,7 @@ HOMES = {
         "picloud.messages",
         "picloud.dashboard",
     ),
-    "urllib3": ("picloud.cli.client",),
+    "urllib3": ("picloud.cli.client", "picloud.orchestrator.outbound"),
     "cryptography": ("picloud.sealing",),
     "click": ("picloud.cli",),
     "rich": ("picloud.cli",),

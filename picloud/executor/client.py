@@ -8,7 +8,7 @@ and the zygote, which holds a duplicate of the connection, kills the sandbox.
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from picloud.executor import packing
 from picloud.executor.frames import BadAnswer, BadFrame, Decoder
 from picloud.executor.line import Line
 from picloud.executor.outcomes import End, problem_of, run_of, too_much
+from picloud.executor.parking import parked, parking_socket
 from picloud.executor.said import Accepted, Call, Log, Message
 from picloud.model import Limits, LogLine, Outcome, Program, Request, Run, SyntaxProblem
 from sandbox import protocol
@@ -67,6 +68,7 @@ class SandboxClient:
 
     def __init__(self, socket_path: Path, *, queue_ms: int) -> None:
         self._address = str(socket_path)
+        self._parking = parking_socket(socket_path)
         self._queue_ms = queue_ms
         self._mutex = threading.Lock()  # over what follows
         self._running: set[Line] = set()
@@ -100,6 +102,10 @@ class SandboxClient:
             self._aborted = True
             for line in self._running:
                 line.abort()
+
+    def parked(self) -> AbstractContextManager[None]:
+        """For the length of a block in which the script of one of our sandboxes waits for the world outside."""
+        return parked(self._parking)
 
     @contextmanager
     def _abortable(self, line: Line) -> Iterator[None]:

@@ -58,7 +58,17 @@ def identity(sandbox_user: str) -> Identity:
     return Identity(account.pw_uid, account.pw_gid)
 
 
-def start(module: str, who: Identity, maxima: Limits, *, listener: int = -1, spare: int = 1, most: int = 1) -> Started:
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many sandboxes a zygote keeps, and where their callers come."""
+
+    spare: int = 1  # that wait for work
+    most: int = 1  # alive, beside those that are parked
+    parked: int = 0  # whose scripts wait for the world outside
+    listeners: tuple[int, int] | None = None  # descriptors: of sandboxes, and of those that are parked
+
+
+def start(module: str, who: Identity, maxima: Limits, share: Share = Share()) -> Started:
     """Exec ``module`` of the untrusted side in a session of its own; OSError if that fails.
 
     No sandbox of it ever has more memory and CPU than ``maxima`` say, whatever its script's limits are.
@@ -66,34 +76,36 @@ def start(module: str, who: Identity, maxima: Limits, *, listener: int = -1, spa
     status_reader, status_writer = os.pipe()
     log_reader, log_writer = os.pipe()
     try:
-        numbers = _numbers(who, maxima, spare, most, listener=4 if listener >= 0 else -1)
-        pid = _spawn(module, numbers, status_writer, log_writer, listener)
+        pid = _spawn(module, _numbers(who, maxima, share), status_writer, log_writer, share.listeners or ())
     finally:
         os.close(status_writer)
         os.close(log_writer)
     return Started(pid, status_reader, log_reader)
 
 
-def _numbers(who: Identity, maxima: Limits, spare: int, most: int, listener: int) -> dict[str, int]:
+def _numbers(who: Identity, maxima: Limits, share: Share) -> dict[str, int]:
+    listener, parking = (4, 5) if share.listeners else (-1, -1)
     return {
         "cpu_seconds_max": maxima.cpu_ms // 1000 + 1,  # beyond what a script's own clock allows
         "gid": who.gid,
         "listener": listener,
         "memory_bytes_max": maxima.memory_bytes,
-        "most": most,
-        "spare": spare,
+        "most": share.most,
+        "parked": share.parked,
+        "parking": parking,
+        "spare": share.spare,
         "status": 3,
         "supervisor": os.getpid(),
         "uid": who.uid,
     }
 
 
-def _spawn(module: str, numbers: dict[str, int], status: int, log: int, listener: int) -> int:
+def _spawn(module: str, numbers: dict[str, int], status: int, log: int, listeners: tuple[int, ...]) -> int:
     words = [f"{name}={value}" for name, value in numbers.items()]
     command = [sys.executable, "-I", "-S", "-c", _BOOT.format(module), ":".join(_folders()), *words]
     nowhere = os.open(os.devnull, os.O_RDWR)
     # all sources move out of the way first: the targets are small numbers that may be among them
-    sources = [_high(number) for number in (nowhere, log, log, status, *([listener] if listener >= 0 else []))]
+    sources = [_high(number) for number in (nowhere, log, log, status, *listeners)]
     moves = [(os.POSIX_SPAWN_DUP2, source, target) for target, source in enumerate(sources)]
     try:
         return os.posix_spawn(sys.executable, command, {}, file_actions=moves, setsid=True, setsigmask=[])

@@ -37,6 +37,11 @@ def bound(path: Path, undo: contextlib.ExitStack) -> socket.socket:
     """The listening socket: systemd's if it gives one, else one of our own that is removed at the end."""
     if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
         return _checked(socket.socket(fileno=_FIRST_SYSTEMD_DESCRIPTOR))
+    return made(path, undo)
+
+
+def made(path: Path, undo: contextlib.ExitStack) -> socket.socket:
+    """A listening socket of our own, for our user alone, that is removed at the end."""
     path.unlink(missing_ok=True)  # a dead executor's: the lock is ours
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     before = os.umask(0o177)

@@ -68,7 +68,8 @@ def inspect(settings: ServerSettings) -> list[Protection]:
     PlatformError if that says nothing.
     """
     who = launch.identity(settings.sandbox_user)
-    started = launch.start("probe", who, settings.policy.maxima, spare=settings.pool_spare, most=settings.pool_max)
+    share = launch.Share(spare=settings.pool_spare, most=settings.pool_max, parked=settings.parked_max)
+    started = launch.start("probe", who, settings.policy.maxima, share)
     try:
         with os.fdopen(started.status, encoding="utf-8") as status, os.fdopen(started.log, encoding="utf-8") as log:
             found = [item for line in status if (item := parse(line))]

@@ -19,6 +19,7 @@ import prctl
 from picloud import settings as settings_module
 from picloud.errors import ConfigurationError, PicloudError, PlatformError
 from picloud.executor import launch, listener, protections
+from picloud.executor.parking import parking_socket
 from picloud.executor.wakeups import Wakeups
 from picloud.settings import ServerSettings
 
@@ -60,6 +61,7 @@ class Supervisor:
             listener.own_folder(self.settings.run_dir)
             undo.callback(os.close, listener.only_one(self.settings.run_dir / "executor.lock"))
             self.listener = undo.enter_context(listener.bound(self.settings.executor_socket, undo))
+            self.parking = undo.enter_context(listener.made(parking_socket(self.settings.executor_socket), undo))
             undo.callback(self.report_file.unlink, missing_ok=True)
             self.wakeups = undo.enter_context(Wakeups((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)))
             self.selector = undo.enter_context(selectors.DefaultSelector())
@@ -105,9 +107,12 @@ class Supervisor:
             "zygote",
             self.identity,
             self.settings.policy.maxima,
-            listener=self.listener.fileno(),
-            spare=self.settings.pool_spare,
-            most=self.settings.pool_max,
+            launch.Share(
+                self.settings.pool_spare,
+                self.settings.pool_max,
+                self.settings.parked_max,
+                (self.listener.fileno(), self.parking.fileno()),
+            ),
         )
 
     def _told_to_stop_within(self, seconds: float) -> bool:

@@ -4,7 +4,7 @@ Owns: these rules. A change is a JSON merge patch (RFC 7396): what it does not n
 Stored is what was set and no more, so that what was not follows the server.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Protocol
 
 import msgspec
@@ -18,6 +18,7 @@ from picloud.model import (
     SPACE_NAME,
     VARIABLE_NAME,
     Access,
+    HostPattern,
     Limits,
     Policy,
     Script,
@@ -28,6 +29,7 @@ from picloud.model import (
 )
 
 VARIABLES_MAX = 64
+ALLOWED_HOSTS_MAX = 64
 ENV_BYTES_MAX = 64 * 1024  # names and values
 MEMORY_BYTES_MIN = 512 * 1024  # what a sandbox has there for every script takes half of it
 
@@ -43,9 +45,13 @@ _Memory = Annotated[int, _up_to(LIMITS_MOST.memory_bytes, MEMORY_BYTES_MIN)]
 _Calls = Annotated[int, _up_to(LIMITS_MOST.host_calls, 0)]
 _Concurrency = Annotated[int, _up_to(LIMITS_MOST.concurrency, 1)]
 
+_AllowedHosts = Meta(extra_json_schema={"maxItems": ALLOWED_HOSTS_MAX})
 _Entries = Meta(extra_json_schema={"maxItems": cors.ENTRIES_MAX})
 _Origins = Annotated[list[Annotated[str, form("origin", "`*`, or `scheme://host[:port]`")]], _Entries]
 _Tokens = Annotated[list[Annotated[str, form("http-token", "`*`, or a name")]], _Entries]
+_Hosts = Annotated[
+    list[Annotated[str, form("host-pattern", "`host`, `*.host`, with `:port` or without")]], _AllowedHosts
+]
 _Variables = Annotated[
     dict[str, str | None],
     Meta(
@@ -91,6 +97,7 @@ class SettingsPatch(msgspec.Struct, forbid_unknown_fields=True):
     limits: LimitsPatch | UnsetType | None = UNSET
     env: _Variables | UnsetType | None = UNSET
     cors: CorsPatch | UnsetType | None = UNSET
+    allow_hosts: _Hosts | UnsetType | None = UNSET
     expose_errors: bool | UnsetType | None = UNSET
     kv: _Spaces | UnsetType | None = UNSET
     secrets: _Secrets | UnsetType | None = UNSET
@@ -117,13 +124,20 @@ class SettingsRules:
 
         ``limited``: who asks is limited to scripts; the change is Forbidden if it adds a grant.
         """
-        wrong = [*self._wrong_limits(patch), *_wrong_variables(patch), *cors.wrong(_given(patch.cors))]
+        wrong = [
+            *self._wrong_limits(patch),
+            *_wrong_variables(patch),
+            *cors.wrong(_given(patch.cors)),
+            *_wrong_hosts(patch.allow_hosts or []),
+        ]
         wanted: dict[str, Any] = msgspec.to_builtins(patch)
         if wrong := [*wrong, *grants.wrong(wanted)]:
             raise InvalidRequest.of_all(wrong)
         wanted = grants.normal(wanted)
         if wanted.get("cors"):
             wanted["cors"] = cors.normal(wanted["cors"])
+        if wanted.get("allow_hosts"):
+            wanted["allow_hosts"] = list(dict.fromkeys(str(HostPattern.parse(it)) for it in wanted["allow_hosts"]))
 
         def change(stored: StoredSettings) -> StoredSettings:
             merged = _merged(stored, wanted)
@@ -193,6 +207,17 @@ def _wrong_variables(patch: SettingsPatch) -> list[tuple[str, str]]:
     ]
     zeros = [name for name, value in given.items() if "\0" in (value or "")]
     return names or [(f"env.{name}", "must not have a zero byte") for name in zeros]
+
+
+def _wrong_hosts(patterns: list[str]) -> Iterator[tuple[str, str]]:
+    if len(patterns) > ALLOWED_HOSTS_MAX:
+        yield "allow_hosts", f"has {len(patterns)} entries, at most {ALLOWED_HOSTS_MAX} are taken"
+        return
+    for at, pattern in enumerate(patterns):
+        try:
+            HostPattern.parse(pattern)
+        except ValueError as error:
+            yield f"allow_hosts[{at}]", f"{error}: expected a host, or *.host, with :port or without"
 
 
 def _wrong_env(merged: StoredSettings) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 Owns: the words of the platform as types. Knows nothing of how they are stored, sent or run; imports nothing of ours.
 
+    hosts     names and addresses of other servers, and patterns of them
     scripts   scripts, versions and routes, and what an upload is
     state     what scripts keep between runs
     secrets   named values that scripts may be granted, without the values
@@ -10,6 +11,12 @@ Owns: the words of the platform as types. Knows nothing of how they are stored, 
     records   what is kept of it: invocations and log lines
 """
 
+from picloud.model.hosts import (
+    HostPattern,
+    host_and_port,
+    normal_host,
+    private_hosts,
+)
 from picloud.model.records import (
     Invocation,
     InvocationFilter,
@@ -96,6 +103,7 @@ __all__ = [
     "Entry",
     "Guard",
     "HeaderList",
+    "HostPattern",
     "Invocation",
     "InvocationFilter",
     "Level",
@@ -124,11 +132,14 @@ __all__ = [
     "Value",
     "ValueKind",
     "Version",
+    "host_and_port",
     "is_last_page",
     "is_script_name",
     "is_space_name",
     "is_variable_name",
     "new_id",
+    "normal_host",
     "own_space",
+    "private_hosts",
     "shared_space",
 ]

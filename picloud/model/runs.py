@@ -76,6 +76,7 @@ class Run:
     run_ms: float = 0.0  # from there to the last byte of the answer
     cpu_ms: float = 0.0
     memory_bytes: int = 0  # Lua's heap at the end; the process's peak if it died
+    http_calls: int = 0  # that it made, whatever became of them
 
 
 def new_id() -> str:

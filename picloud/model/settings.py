@@ -66,6 +66,9 @@ class Settings:
     limits: Limits = Limits()
     env: Mapping[str, str] = field(default_factory=dict)
     cors: Cors | None = None  # None: the script answers for itself
+    allow_hosts: tuple[str, ...] | None = (
+        None  # patterns (model.HostPattern) of what it may call; None: all that is public
+    )
     expose_errors: bool = True  # whether a caller sees the script's error message
     kv: tuple[str, ...] = ()  # names of the shared spaces that it may use
     secrets: tuple[str, ...] = ()  # names of those that it may get

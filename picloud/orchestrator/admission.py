@@ -2,6 +2,10 @@
 
 Owns: claiming and giving back slots. Knows nothing of scripts but their names, and nothing of how they run.
 
+An invocation that waits for the world outside is *parked*: it holds one of `parked_max` other slots meanwhile, so that
+who computes finds room. When it goes on it takes a slot of the node again; if there is none, it goes on all the same,
+and keeps the other one, which bounds how many may do so.
+
 A slot is one byte of a file, held by an open-file-description lock: the kernel keeps the count, and when a process
 dies its slots are free at once. Within a process, where such locks do not exclude each other, a set does.
 """
@@ -18,6 +22,7 @@ from pathlib import Path
 from picloud.errors import ConcurrencyLimit, Overloaded
 
 _THREADS_KEPT_FREE = 8  # one eighth: to refuse with, and for the API, however many invocations wait
+_PARKED_REGION = 1 << 19  # above any number of the node's slots, below the scripts'
 _SCRIPT_REGION_BYTES = 1 << 20
 _SCRIPT_REGIONS = 1 << 40
 _FLOCK = "@hhqqi4x"
@@ -26,9 +31,10 @@ _FLOCK = "@hhqqi4x"
 class Admission:
     """The node's slots. `path` is the same file for every process of the node."""
 
-    def __init__(self, path: Path, *, node_slots: int, threads: int) -> None:
+    def __init__(self, path: Path, *, node_slots: int, threads: int, parked_max: int = 0) -> None:
         self._path = path
         self._node_slots = node_slots
+        self._parked_max = parked_max  # of the node; as many threads must be there beside `threads`
         self._own_slots = max(1, threads - threads // _THREADS_KEPT_FREE)  # of this process
         self._readers = threading.Semaphore(max(1, threads // 2))
         self._descriptor = -1
@@ -55,7 +61,7 @@ class Admission:
             self._readers.release()
 
     @contextmanager
-    def node(self) -> Iterator[None]:
+    def node(self) -> Iterator["Place"]:
         """Hold one of the node's slots; Overloaded at once if none is free here."""
         with self._mutex:
             full = self._running >= self._own_slots
@@ -63,12 +69,13 @@ class Admission:
             if slot is None:
                 raise Overloaded()
             self._running += 1
+        place = Place(self, slot)
         try:
-            yield
+            yield place
         finally:
             with self._mutex:
                 self._running -= 1
-                self._release(slot)
+                self._release(place.slot)
 
     @contextmanager
     def script(self, name: str, limit: int) -> Iterator[None]:
@@ -112,6 +119,27 @@ class Admission:
                 ranges += [(start, first), (last, end)]
         return count
 
+    def park(self, slot: int) -> int | None:
+        """Of a place: change its slot for one of those that wait → that one; None if they are all taken."""
+        with self._mutex:
+            other = slot if slot >= _PARKED_REGION else self._claim(_PARKED_REGION, self._parked_max)
+            if other is None:
+                return None
+            if other != slot:
+                self._release(slot)
+            self._running -= 1
+            return other
+
+    def unpark(self, slot: int) -> int:
+        """The way back → the slot that it holds now."""
+        with self._mutex:
+            self._running += 1
+            other = self._claim(0, self._node_slots)
+            if other is None:
+                return slot
+            self._release(slot)
+            return other
+
     def _claim(self, first: int, count: int) -> int | None:
         for slot in range(first, first + count):
             if slot not in self._held and self._lock(slot):
@@ -129,6 +157,28 @@ class Admission:
     def _release(self, slot: int) -> None:
         _control(self._descriptor, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, slot)
         self._held.discard(slot)
+
+
+class Place:
+    """What one invocation holds of the node. Used by one thread."""
+
+    def __init__(self, admission: Admission, slot: int) -> None:
+        self._admission = admission
+        self._is_parked = False
+        self.slot = slot
+
+    @contextmanager
+    def parked(self) -> Iterator[bool]:
+        """Wait for the world outside in the block → whether it does not count meanwhile: too many may wait already."""
+        other = self.slot if self._is_parked else self._admission.park(self.slot)
+        if other is None or self._is_parked:
+            yield self._is_parked
+            return
+        self.slot, self._is_parked = other, True
+        try:
+            yield True
+        finally:
+            self.slot, self._is_parked = self._admission.unpark(self.slot), False
 
 
 def _region(name: str) -> int:

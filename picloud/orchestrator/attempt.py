@@ -6,8 +6,8 @@ does. The transaction begins with the first call that needs one, and is rolled b
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol
@@ -91,13 +91,23 @@ Binding = Callable[["Attempt", Sequence[bytes]], Sequence[bytes]]
 """Does one host call: strings in → strings out. A CallerError is the script's to catch, all else ends its run."""
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an invocation asks of who runs it."""
+
+    mark: Callable[[], None]  # make it known, to last, that it is about to call out; DatabaseUnavailable
+    sandbox_parked: Callable[[], AbstractContextManager[None]]  # a sandbox of it waits while the block lasts
+    place_parked: Callable[[], AbstractContextManager[bool]]  # all of it does; False: it keeps its place all the same
+
+
 @dataclass(slots=True)
 class Shared:
     """What an attempt and those that it invokes have in common: one transaction, and what was seen in it."""
 
     source: WorkSource
+    surroundings: Surroundings
     work: Work | None = None
-    http_calls: int = 0
+    http_calls: int = 0  # that began
     reads: Reads = field(default_factory=Reads)
     invoked: list[Record] = field(default_factory=list)
     mask: Mask = field(default_factory=Mask)  # over the secrets that any of them got
@@ -127,8 +137,13 @@ class Attempt:
 
     def run(self, runner: Runner, on_log: Callable[[LogLine], None]) -> Run:
         """Run the program in a sandbox; no secret that it got is in its lines, nor in what is said of the run."""
-        mask = self.shared.mask
-        return mask.run(runner.run(self.program, self.request, lambda line: on_log(mask.line(line)), self))
+        mask, calls_before = self.shared.mask, self.shared.http_calls
+        run = runner.run(self.program, self.request, lambda line: on_log(mask.line(line)), self)
+        return self.ended(run, calls_before)
+
+    def ended(self, run: Run, calls_before: int = 0) -> Run:
+        """How it came to its end, with its calls, and without secrets."""
+        return replace(self.shared.mask.run(run), http_calls=self.shared.http_calls - calls_before)
 
     def call(self, name: str, arguments: Sequence[bytes], deadline: float) -> Sequence[bytes]:
         """Do a host call, see `HostCalls`; what it raises beside HostCallRefused ends the run."""
@@ -163,10 +178,21 @@ class Attempt:
         if savepoint.restored:
             self.shared.reads = reads
 
+    def call_out(self) -> None:
+        """Before each thing that cannot be undone. The first is marked on the invocation, by itself."""
+        if not self.shared.http_calls:
+            self.shared.surroundings.mark()
+        self.shared.http_calls += 1
+
+    def parked(self) -> AbstractContextManager[None]:
+        """Wait for another sandbox: this one computes nothing meanwhile."""
+        return self.shared.surroundings.sandbox_parked()
+
     @contextmanager
-    def parked(self) -> Iterator[None]:
-        """Wait for somebody else: this sandbox computes nothing meanwhile."""
-        yield
+    def waiting(self) -> Iterator[None]:
+        """Wait for the world outside: nothing of the invocation computes meanwhile, and others have its place."""
+        with self.shared.surroundings.place_parked() as parked, self.parked() if parked else nullcontext():
+            yield
 
     def settle(self, invocation: Invocation) -> None:
         """Make what was done last, with the invocation's row. TransactionConflict, DatabaseUnavailable: nothing does;
@@ -182,6 +208,6 @@ class Attempts:
         self._source = source
         self._bindings = bindings
 
-    def begin(self, program: Program, request: Request) -> Attempt:
+    def begin(self, program: Program, request: Request, surroundings: Surroundings) -> Attempt:
         """An attempt that has done nothing yet."""
-        return Attempt(program, request, self._bindings, Shared(self._source))
+        return Attempt(program, request, self._bindings, Shared(self._source, surroundings))

@@ -18,9 +18,10 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 from picloud.errors import (
@@ -34,7 +35,7 @@ from picloud.errors import (
 )
 from picloud.model import LogLine, Outcome, Program, Request, Run
 from picloud.orchestrator.admission import Admission
-from picloud.orchestrator.attempt import Attempts, Runner
+from picloud.orchestrator.attempt import Attempt, Attempts, Runner, Surroundings
 from picloud.orchestrator.journal import Journal
 
 _PAUSE_S = (0.001, 0.1)  # before it runs again: half of the first to half of the last at least, and at random
@@ -47,6 +48,23 @@ _OUTCOMES: dict[type[PicloudError], Outcome] = {
     DatabaseUnavailable: Outcome.DATABASE_UNAVAILABLE,
 }
 """What becomes of an invocation whose run was ended, or not begun, by what we raised."""
+
+
+class ExecutorClient(Runner, Protocol):
+    """What runs programs in sandboxes."""
+
+    def parked(self) -> AbstractContextManager[None]:
+        """For a block in which the sandbox of a run waits, and takes no place from those that compute."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to be done, and the lines that come of it."""
+
+    program: Program
+    request: Request
+    started_at: datetime
+    lines: list[LogLine]
 
 
 class RequestSource(Protocol):
@@ -72,7 +90,7 @@ class Dispatcher:
     def __init__(
         self,
         admission: Admission,
-        executor: Runner,
+        executor: ExecutorClient,
         attempts: Attempts,
         journal: Journal,
     ) -> None:
@@ -99,11 +117,11 @@ class Dispatcher:
 
     def _dispatch(self, program: Program, invocation_id: str, source: RequestSource) -> Finished:
         started_at, started = datetime.now(UTC), time.monotonic()
-        lines: list[LogLine] = []
         request = source.read(invocation_id, program.settings.limits.request_bytes)
-        run = self._admitted(program, request, started_at, lines)
+        asked = _Asked(program, request, started_at, lines=[])
+        run = self._admitted(asked)
         total_ms = (time.monotonic() - started) * 1000
-        self._journal.keep(self._journal.record(program, request, run, started_at, lines))
+        self._journal.keep(self._journal.record(program, request, run, started_at, asked.lines))
         return Finished(invocation_id, run, total_ms, program.settings.expose_errors)
 
     @contextmanager
@@ -118,32 +136,42 @@ class Dispatcher:
                 if self._under_way == 0:
                     self._changed.notify_all()
 
-    def _admitted(self, program: Program, request: Request, started_at: datetime, lines: list[LogLine]) -> Run:
+    def _admitted(self, asked: _Asked) -> Run:
+        program = asked.program
+        limit = program.settings.limits.concurrency
         try:
-            with self._admission.node(), self._admission.script(program.script, program.settings.limits.concurrency):
-                return self._settled(program, request, started_at, lines)
+            with self._admission.node() as place, self._admission.script(program.script, limit):
+                mark = partial(self._journal.mark, program, asked.request, asked.started_at)
+                return self._settled(asked, Surroundings(mark, self._executor.parked, place.parked))
         except tuple(_OUTCOMES) as error:
             return _ended(error)
 
-    def _settled(self, program: Program, request: Request, started_at: datetime, lines: list[LogLine]) -> Run:
+    def _settled(self, asked: _Asked, surroundings: Surroundings) -> Run:
         """Run and settle; again after a clash, until the deadline."""
-        deadline = time.monotonic() + program.settings.limits.wall_ms / 1000
+        deadline = time.monotonic() + asked.program.settings.limits.wall_ms / 1000
         for pause_s in _pauses():
-            lines.clear()
-            with self._attempts.begin(_until(program, deadline), request) as attempt:
+            asked.lines.clear()
+            with self._attempts.begin(_until(asked.program, deadline), asked.request, surroundings) as attempt:
                 try:
-                    run = attempt.run(self._executor, lines.append)
-                    if run.outcome is Outcome.OK and run.committed:
-                        attempt.settle(self._journal.invocation(program, request, run, started_at))
-                    for invoked in attempt.shared.invoked:
-                        self._journal.keep(invoked)
-                    return run
+                    return self._run(attempt, asked)
                 except TransactionConflict as clash:
                     if attempt.shared.http_calls:
                         detail = f"{clash}; it has called out, so it was not run again"
-                        return attempt.shared.mask.run(Run(Outcome.CONFLICT, detail=detail))
+                        return attempt.ended(Run(Outcome.CONFLICT, detail=detail))
             time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
         raise AssertionError
+
+    def _run(self, attempt: Attempt, asked: _Asked) -> Run:
+        """Run and settle once; TransactionConflict."""
+        try:
+            run = attempt.run(self._executor, asked.lines.append)
+            if run.outcome is Outcome.OK and run.committed:
+                attempt.settle(self._journal.invocation(asked.program, asked.request, run, asked.started_at))
+            for invoked in attempt.shared.invoked:
+                self._journal.keep(invoked)
+            return run
+        except tuple(_OUTCOMES) as error:
+            return attempt.ended(_ended(error))
 
 
 def _ended(error: PicloudError) -> Run:

@@ -16,6 +16,9 @@ class RecordSink(Protocol):
     def add(self, record: Record) -> None:
         """Take one; never waits."""
 
+    def mark(self, invocation: Invocation) -> None:
+        """Write one whose outcome is not known yet, before this returns; DatabaseUnavailable."""
+
     def wait_until_written(self, seconds: float) -> None:
         """Until those taken before can be read, or the time is up."""
 
@@ -42,6 +45,7 @@ class Journal:
             cpu_ms=run.cpu_ms,
             memory_bytes=run.memory_bytes,
             error=run.detail,
+            http_calls=run.http_calls,
         )
 
     def record(
@@ -50,6 +54,11 @@ class Journal:
         """The row and the log of a run."""
         failed = () if run.outcome is Outcome.OK else (_failure_line(run),)
         return Record(self.invocation(program, request, run, started_at), (*lines, *failed))
+
+    def mark(self, program: Program, request: Request, started_at: datetime) -> None:
+        """Write now that a run is about to call out: whatever happens to us, it is known. DatabaseUnavailable."""
+        unknown = Run(Outcome.OUTCOME_UNKNOWN, http_calls=1)
+        self._records.mark(self.invocation(program, request, unknown, started_at))
 
     def keep(self, record: Record) -> None:
         """Have it written soon."""

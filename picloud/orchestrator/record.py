@@ -14,7 +14,7 @@ from typing import Protocol
 
 from picloud.background import Background
 from picloud.errors import DatabaseUnavailable
-from picloud.model import Record
+from picloud.model import Invocation, Record
 
 BATCH_MS = 200
 _BATCH_RECORDS = 1_000
@@ -30,7 +30,10 @@ class RecordTable(Protocol):
     """Where records go."""
 
     def add(self, records: Sequence[Record]) -> None:
-        """Write a batch; DatabaseUnavailable. A record that is there already is left as it is."""
+        """Write a batch; DatabaseUnavailable. A record that is there already is left as it is, but for a mark."""
+
+    def mark(self, invocation: Invocation) -> None:
+        """Write that one is under way, by itself; DatabaseUnavailable."""
 
 
 class Recorder:
@@ -70,6 +73,10 @@ class Recorder:
             self._taken += 1
             if len(self._buffer) == 1:
                 self._changed.notify_all()
+
+    def mark(self, invocation: Invocation) -> None:
+        """Write one whose outcome is not known yet, before this returns; DatabaseUnavailable."""
+        self._table.mark(invocation)
 
     def wait_until_written(self, seconds: float) -> None:
         """Have what was taken until now written at once, and wait until it is, or lost, or the time is up."""

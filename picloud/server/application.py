@@ -54,15 +54,16 @@ class Application(BaseApplication):  # type: ignore[misc] # gunicorn has no type
 
 def options(settings: ServerSettings) -> dict[str, Any]:
     """gunicorn's settings, by its names."""
-    spare_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - settings.threads - _FILES_OF_OTHERS
+    threads = settings.threads + settings.parked_max  # whose script waits for the network takes nobody's thread
+    spare_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - threads - _FILES_OF_OTHERS
     return {
         "bind": settings.bind,
         "backlog": 2048,
         "umask": 0o007,  # of a unix socket: whoever may connect is a trusted proxy
         "workers": settings.workers,
-        "threads": settings.threads,
+        "threads": threads,
         "worker_class": Worker,
-        "worker_connections": settings.threads + max(1, min(_IDLE_CONNECTIONS, spare_files)),
+        "worker_connections": threads + max(1, min(_IDLE_CONNECTIONS, spare_files)),
         "preload_app": True,
         "timeout": 0,  # the arbiter need not watch: a request's limits are the application's
         "graceful_timeout": MASTER_GRACE_S,

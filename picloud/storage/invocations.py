@@ -63,6 +63,11 @@ class InvocationTable:
             execute_values(cursor, _INSERT, [_row(record.invocation) for record in records], page_size=500)
             logs.write(cursor, records)
 
+    def mark(self, invocation: Invocation) -> None:
+        """Write that an invocation is under way, in a transaction of its own. What is known of its end stays."""
+        with self._pool.transaction() as cursor:
+            put(cursor, invocation)
+
     def page(self, wanted: InvocationFilter, limit: int, after: str) -> list[Invocation]:
         """At most limit invocations, newest first, those older than the one named `after` ('': from the newest)."""
         with self._pool.transaction() as cursor:

@@ -23,6 +23,9 @@ class Table:
         self.away = False
         self.broken = False
 
+    def mark(self, invocation: Invocation) -> None:
+        self.add([Record(invocation, ())])
+
     def add(self, records: Sequence[Record]) -> None:
         if self.away:
             self.refused.release()

@@ -4,6 +4,7 @@ A binding gets bytes from a sandbox that may be in anybody's hands, and checks e
 is an error at the script's line, in its words. It writes through the attempt's transaction and nowhere else, so that
 `dispatch` can undo it.
 
+    http      requests to other servers
     kv        keys and values
     secrets   values that settings grant by name
     reading   what arguments must be
@@ -12,6 +13,11 @@ is an error at the script's line, in its words. It writes through the attempt's 
 from collections.abc import Mapping
 
 from picloud.orchestrator.attempt import Binding
-from picloud.orchestrator.bindings import kv
+from picloud.orchestrator.bindings import http, kv, secrets
+from picloud.orchestrator.bindings.secrets import Values
+from picloud.orchestrator.outbound.fetching import Fetcher
 
-BINDINGS: Mapping[str, Binding] = {**kv.TABLE}
+
+def bindings(fetcher: Fetcher, secret_values: Values) -> Mapping[str, Binding]:
+    """All host calls."""
+    return {**kv.TABLE, **http.table(fetcher), **secrets.table(secret_values)}

@@ -35,6 +35,7 @@ FORMATS = {
     "http-token": st.one_of(st.just("*"), st.text("abcXYZ019!#$%&'*+.^_`|~-", min_size=1, max_size=20)),
     "host": st.one_of(WORDS.map("{}.example.org".format), st.sampled_from(["localhost", "127.0.0.1", "[::1]"])),
     "origin": WORDS.map("https://{}.example.org:8443".format),  # `*` goes with no credentials
+    "host-pattern": st.sampled_from(["api.example.org", "*.example.org", "192.0.2.1:8080", "[2001:db8::1]"]),
     "variable-name": st.sampled_from(["A", "_b", "C1", "a_long_name"]),  # there may be 64
     "date-time": st.integers(2100, 9998).map("{}-02-28T23:59:59Z".format),  # to come: of a token's end
 }
