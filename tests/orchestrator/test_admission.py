@@ -146,3 +146,53 @@ def test_a_process_keeps_threads_free_to_refuse_with(tmp_path: Path) -> None:
         with pytest.raises(Overloaded):
             stack.enter_context(small.node())
     small.close()
+
+
+def test_who_is_parked_leaves_its_place_to_others_and_takes_one_again(tmp_path: Path) -> None:
+    small = Admission(tmp_path / "lock", node_slots=1, threads=64, parked_max=1)
+    small.open()
+    with small.node() as first:
+        with first.parked() as parked, small.node() as second:
+            assert parked
+            with second.parked() as also_parked:
+                assert not also_parked  # as many are parked as may be, and it keeps its place
+                assert_full(small)
+            assert_full(small)
+        assert_full(small)
+    with small.node():
+        pass
+    small.close()
+
+
+def test_who_comes_back_to_a_full_node_goes_on_and_nobody_else_may_park_meanwhile(tmp_path: Path) -> None:
+    small = Admission(tmp_path / "lock", node_slots=1, threads=64, parked_max=1)
+    small.open()
+    with ExitStack() as stack:
+        first = stack.enter_context(small.node())
+        with first.parked():
+            second = stack.enter_context(small.node())
+        with second.parked() as parked:  # the first one holds the only place of those that are parked
+            assert not parked
+        with first.parked() as parked:
+            assert parked
+            assert_full(small)
+    with small.node():
+        pass
+    small.close()
+
+
+def test_what_is_parked_inside_of_what_is_parked_is_one(tmp_path: Path) -> None:
+    small = Admission(tmp_path / "lock", node_slots=1, threads=64, parked_max=1)
+    small.open()
+    with small.node() as place, place.parked() as outer, place.parked() as inner:
+        assert (outer, inner) == (True, True)
+        with small.node():
+            pass
+    with small.node():
+        assert_full(small)
+    small.close()
+
+
+def assert_full(admission: Admission) -> None:
+    with pytest.raises(Overloaded), admission.node():
+        pass

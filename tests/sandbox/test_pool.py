@@ -119,3 +119,41 @@ def test_any_sequence_of_events_keeps_the_books() -> None:
                 pool.hung_up(chance.choice(list(pool.by_connection)))
             case 3 if pool.alive:
                 pool.died(chance.choice([*pool.idle, *pool.busy, *pool.doomed]))
+
+
+def test_those_that_are_parked_leave_their_room_to_others() -> None:
+    pool = waiting(1, 2, range(2))
+    pool.accepted(0, 20)
+    pool.accepted(1, 21)
+    assert not pool.wants()
+
+    pool.parked = 1
+    assert pool.wants()
+    pool.forked(2)
+    assert not pool.wants()
+    pool.accepted(2, 22)
+    assert not pool.wants()
+
+
+def test_who_comes_back_is_not_killed_and_nobody_is_forked_until_there_is_room() -> None:
+    pool = waiting(1, 1, range(1))
+    pool.accepted(0, 20)
+    pool.parked = 1
+    pool.forked(1)
+    pool.accepted(1, 21)
+
+    pool.parked = 0
+    assert not pool.wants()
+    pool.died(0)
+    assert not pool.wants()
+    pool.died(1)
+    assert pool.wants()
+
+
+def test_while_all_that_run_are_parked_it_refills_to_spare() -> None:
+    pool = waiting(4, 10, range(4))
+    pool.accepted(0, 20)
+    assert not pool.wants()
+
+    pool.parked = 1
+    assert pool.wants()

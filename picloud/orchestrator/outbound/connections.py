@@ -26,8 +26,13 @@ Connection = HTTPConnection
 """One connection for one request."""
 
 
-def open_connection(url: Url, addresses: Sequence[Address], deadline: float, tls: ssl.SSLContext) -> Connection:
-    """Connect to one of these addresses and nowhere else. OSError; its deadline is kept in every call that follows."""
+def open_connection(
+    url: Url, addresses: Sequence[Address], deadline: float, tls: ssl.SSLContext
+) -> tuple[Connection, socket.socket]:
+    """Connect to one of these addresses and nowhere else; every call that follows keeps to the deadline. OSError.
+
+    The socket beside it is for those who want to end it from outside: an answer may take it away from the connection.
+    """
     timeout_s = max(0.001, deadline - time.monotonic())
 
     def dial() -> socket.socket:
@@ -45,8 +50,10 @@ def open_connection(url: Url, addresses: Sequence[Address], deadline: float, tls
     except BaseException:
         connection.close()
         raise
-    connection.sock.deadline = deadline  # type: ignore[union-attr] # a Timed, plain or TLS
-    return connection
+    own = connection.sock
+    assert isinstance(own, _Timed)
+    own.deadline = deadline
+    return connection, own
 
 
 def tls_context() -> ssl.SSLContext:

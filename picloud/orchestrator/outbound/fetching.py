@@ -51,7 +51,7 @@ class Fetcher:
         self._private = private
         self._mutex = threading.Lock()  # over what follows
         self._tls: ssl.SSLContext | None = None  # made when it is first needed: it reads a few hundred certificates
-        self._open: set[Connection] = set()
+        self._open: set[socket.socket] = set()
         self._aborted = False
 
     def fetch(self, sent: Outgoing, mode: Redirects, allowed: Allowed, deadline: float) -> Incoming:
@@ -68,8 +68,8 @@ class Fetcher:
         """End every request that is under way, and each that follows. For a server that stops."""
         with self._mutex:
             self._aborted = True
-            for connection in self._open:
-                _hang_up(connection)
+            for one in self._open:
+                _hang_up(one)
 
     def _asked(self, sent: Outgoing, mode: Redirects, deadline: float) -> Incoming | Outgoing:
         """One hop: the answer, or what is to be asked next."""
@@ -83,23 +83,25 @@ class Fetcher:
                     preload_content=False,
                     decode_content=False,
                 )
-                return _answer(sent, mode, connection.getresponse())
+                answer = connection.getresponse()
+                with contextlib.closing(answer):  # it holds the socket, too
+                    return _answer(sent, mode, answer)
         except (OSError, HTTPError, http.client.HTTPException, ValueError) as error:
             raise NoAnswer(f"{sent.url.host}: {_why(error)}") from None
 
     @contextlib.contextmanager
     def _connected(self, url: Url, deadline: float) -> Iterator[Connection]:
         addresses = self._checked_addresses(url, deadline)
-        connection = connections.open_connection(url, addresses, deadline, self._tls_context())
+        connection, own = connections.open_connection(url, addresses, deadline, self._tls_context())
         try:
             with self._mutex:
-                self._open.add(connection)
+                self._open.add(own)
                 if self._aborted:
-                    _hang_up(connection)
+                    _hang_up(own)
             yield connection
         finally:
             with self._mutex:
-                self._open.discard(connection)
+                self._open.discard(own)
             connection.close()
 
     def _checked_addresses(self, url: Url, deadline: float) -> Sequence[Address]:
@@ -171,8 +173,7 @@ def _why(error: Exception) -> str:
     return "what it answered is no HTTP"
 
 
-def _hang_up(connection: Connection) -> None:
+def _hang_up(one: socket.socket) -> None:
     """From another thread: whoever waits for it finds the end of the stream."""
-    with contextlib.suppress(OSError):
-        if connection.sock is not None:
-            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+    with contextlib.suppress(OSError):  # it has ended by itself
+        socket.socket.shutdown(one, socket.SHUT_RDWR)  # and not TLS's own, which would touch what the other thread uses
