@@ -162,7 +162,8 @@ class Running:
 
     def set(self, name: str, settings: Mapping[str, object]) -> None:
         """Make these a script's settings, whatever they were."""
-        blank = dict.fromkeys(("access", "limits", "env", "cors", "expose_errors", "kv", "secrets"))
+        keys = ("access", "limits", "env", "cors", "expose_errors", "allow_hosts", "kv", "secrets")
+        blank = dict.fromkeys(keys)
         assert self.api("PATCH", f"scripts/{name}/settings", blank).status == 200
         answer = self.api("PATCH", f"scripts/{name}/settings", settings)
         assert answer.status == 200, answer

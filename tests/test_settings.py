@@ -39,6 +39,12 @@ def test_the_environment_beats_the_file(tmp_path: Path) -> None:
         ({"PICLOUD_WORKERS": "1.5"}, "must be a whole number"),
         ({"PICLOUD_RETENTION_DAYS": "9" * 30}, "must be a whole number"),
         ({"PICLOUD_POOL_MAX": "1"}, "pool_spare=8 is more than pool_max=1"),
+        (
+            {"PICLOUD_PRIVATE_HOSTS": "nas, *.lan"},
+            "PICLOUD_PRIVATE_HOSTS='nas, *.lan': '*.lan': name each host",
+        ),
+        ({"PICLOUD_PRIVATE_HOSTS": "http://nas"}, "PICLOUD_PRIVATE_HOSTS='http://nas': '//nas' is no port"),
+        ({"PICLOUD_PARKED_MAX": "-1"}, "must be a whole number from 0 to 4096"),
         ({"PICLOUD_TRUSTED_PROXIES": "bogus"}, "PICLOUD_TRUSTED_PROXIES='bogus': "),
         ({"PICLOUD_DEFAULT_ACCESS": "nobody"}, "PICLOUD_DEFAULT_ACCESS='nobody': must be one of public, token"),
         ({"PICLOUD_WALL_MS_MAX": "0"}, "PICLOUD_WALL_MS_MAX='0': must be a whole number from 1 to 86400000"),

@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     },
     "env": {},
     "cors": None,
+    "allow_hosts": None,
     "expose_errors": True,
     "kv": [],
     "secrets": [],
@@ -106,6 +107,8 @@ def test_an_upload_and_a_rollback_leave_them_alone(picloud: Running) -> None:
         ({"cors": {"origins": ["*"], "credentials": True}}, "cors.credentials", "cannot be true"),
         ({"cors": {"max_age": 86_401}}, "cors.max_age", "at most 86400"),
         ({"expose_errors": "yes"}, "expose_errors", "not text"),
+        ({"allow_hosts": ["a.example", "https://b.example"]}, "allow_hosts[1]", "expected a host, or *.host"),
+        ({"allow_hosts": ["x"] * 65}, "allow_hosts", "at most 64"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_by_its_field_and_changes_nothing(

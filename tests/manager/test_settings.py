@@ -40,6 +40,14 @@ def refused(patch: dict[str, Any], stored: dict[str, Any] | None = None) -> dict
         ({"cors": {"origins": ["*"], "max_age": 5}}, {"cors": {"max_age": None}}, {"cors": {"origins": ["*"]}}),
         ({"cors": {"origins": ["*"]}}, {"cors": None}, {}),
         ({}, {"cors": {}}, {"cors": {}}),
+        (
+            {},
+            {"allow_hosts": ["API.example.org.", "api.example.org", "*.B.org:80"]},
+            {"allow_hosts": ["api.example.org", "*.b.org:80"]},
+        ),
+        ({"allow_hosts": ["a.org", "b.org"]}, {"allow_hosts": ["c.org"]}, {"allow_hosts": ["c.org"]}),
+        ({"allow_hosts": ["a.org"]}, {"allow_hosts": []}, {"allow_hosts": []}),
+        ({"allow_hosts": ["a.org"]}, {"allow_hosts": None}, {}),
     ],
 )
 def test_a_change_names_what_changes_and_null_is_back_to_the_default(
@@ -96,8 +104,16 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
         "limits": {"wall_ms": 10**9, "concurrency": 10**30},
         "env": {"1": "x", "a b": "y"},
         "cors": {"origins": ["x"]},
+        "allow_hosts": ["a.org", "*"],
     }
-    assert set(refused(patch)) == {"limits.wall_ms", "limits.concurrency", "env.1", "env.a b", "cors.origins[0]"}
+    assert set(refused(patch)) == {
+        "limits.wall_ms",
+        "limits.concurrency",
+        "env.1",
+        "env.a b",
+        "cors.origins[0]",
+        "allow_hosts[1]",
+    }
 
 
 @pytest.mark.parametrize("name", ["", "1A", "A-B", "A B", "Ä", "A" * 65, "A\n", "A=B"])

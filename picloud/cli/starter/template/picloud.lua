@@ -150,6 +150,46 @@ html = {}
 ---@return string
 function html.escape(text) end
 
+---Requests to other servers; public ones only, unless the operator says otherwise.
+http = {}
+
+---@class picloud.HttpOptions
+---@field headers? table<string, string|number|(string|number)[]>
+---@field timeout_ms? integer From the call to the last byte; without it 5000.
+---@field redirect? "follow"|"manual"|"error"
+
+---@class picloud.HttpRequest: picloud.HttpOptions
+---@field url string `http://` or `https://`, printable ASCII.
+---@field method? string GET; with a body POST.
+---@field body? string|number|boolean|table A table is sent as JSON.
+
+---What a server answered.
+---@class picloud.HttpResponse
+---@field status integer
+---@field headers table<string, string> Names in lower case, found in any case; repeats joined by `, `.
+---@field body string
+---@field url string The last one, after redirects.
+local HttpResponse = {}
+
+---The body decoded from JSON; an error if it is none.
+---@return any
+function HttpResponse:json() end
+
+---@param options picloud.HttpRequest
+---@return picloud.HttpResponse
+function http.fetch(options) end
+
+---@param url string
+---@param options? picloud.HttpOptions
+---@return picloud.HttpResponse
+function http.get(url, options) end
+
+---@param url string
+---@param body? string|number|boolean|table A table is sent as JSON.
+---@param options? picloud.HttpOptions
+---@return picloud.HttpResponse
+function http.post(url, body, options) end
+
 ---Moments: seconds since 1970 UTC, and RFC 3339 text.
 time = {}
 
