@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.test_idle import idle_switches, last_statements, settled
 from tests.running import Answer, Running, eventually, running
 
 ECHO = """
@@ -218,6 +219,7 @@ def test_a_time_of_the_scripts_own_can_be_caught(ours: Running, world: World) ->
 SLOW_ONES = 50
 ROUND = 60  # requests
 ROUNDS = 6
+QUIET_S = 5
 
 
 def test_fifty_scripts_that_wait_leave_the_rest_at_full_speed(ours: Running, world: World) -> None:
@@ -232,6 +234,21 @@ def test_fifty_scripts_that_wait_leave_the_rest_at_full_speed(ours: Running, wor
         with many_waiting(ours, world):
             beside.append(rate(ours))
     assert max(beside) >= 0.7 * max(alone), (alone, beside)
+
+
+def test_nobody_wakes_while_scripts_wait_nor_after(ours: Running, world: World) -> None:
+    """Beside the callers' own threads and sandboxes, which sleep too."""
+    ours.deploy("patient", f'return http.get("{world.url}/slow", {{ timeout_ms = 120000 }}).status')
+    ours.set("patient", {"limits": {"concurrency": 2 * SLOW_ONES, "wall_ms": 120_000}})
+    with many_waiting(ours, world):
+        switches, statements = settled(ours)
+        time.sleep(QUIET_S)  # not in hope: the length of the measurement
+        assert idle_switches(ours) == switches
+        assert last_statements(ours) == statements
+    switches, statements = settled(ours)
+    time.sleep(QUIET_S)  # not in hope: the length of the measurement
+    assert idle_switches(ours) == switches
+    assert last_statements(ours) == statements
 
 
 @contextlib.contextmanager

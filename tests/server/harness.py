@@ -30,6 +30,7 @@ class Server:
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("PICLOUD_")},
             "PYTHONPATH": str(ROOT), "PICLOUD_BIND": self.bind, "PICLOUD_THREADS": "8",
+            "PICLOUD_PARKED_MAX": "0",  # nobody waits for the network here: no threads beside those
             "TEST_JOURNAL": str(self._journal), "NOTIFY_SOCKET": str(self._notify), **environment,
         }  # fmt: skip
         self.notifications: list[str] = []
