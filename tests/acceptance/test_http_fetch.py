@@ -201,6 +201,40 @@ def test_the_mark_of_a_run_that_ends_gives_way_to_its_record(ours: Running, worl
     assert (found["outcome"], found["status"], found["http_calls"]) == ("ok", 200, 1)
 
 
+def test_who_clashes_after_it_has_called_out_is_not_run_again(ours: Running, world: World) -> None:
+    source = f"""
+    return function(request)
+      if request.query.bump then return kv.incr("n") end
+      local n = kv.get("n") or 0
+      http.get("{world.url}/slow")
+      kv.set("n", n + 1)
+      return n
+    end"""
+    ours.deploy("clash", source)
+    with ThreadPoolExecutor(1) as caller:
+        slow = caller.submit(ours.call, "GET", "/fn/clash")
+        world.await_waiting(1)
+        calls = len(world.asked)
+        assert ours.call("GET", "/fn/clash?bump=1").body == b"1"
+        world.go_on()
+        answer = slow.result()
+    assert (answer.status, answer.problem) == (409, "conflict")
+    assert "it has called out, so it was not run again" in answer.json["detail"]
+    assert len(world.asked) == calls
+    found = record(ours, answer)
+    assert (found["outcome"], found["http_calls"]) == ("conflict", 1)
+
+
+def test_calls_of_an_invoked_script_count_for_it_and_for_who_invokes(ours: Running, world: World) -> None:
+    ours.deploy("inner", f'return http.get("{world.url}/").status')
+    ours.deploy("outer", f'http.get("{world.url}/") return invoke("inner").body')
+    answer = ours.call("GET", "/fn/outer")
+    assert answer.body == b"200"
+    assert record(ours, answer)["http_calls"] == 2
+    (inner,) = eventually(lambda: ours.api("GET", "invocations?script=inner").json["items"], bool)
+    assert (inner["outcome"], inner["http_calls"]) == ("ok", 1)
+
+
 def test_a_script_that_waits_ends_at_its_own_deadline(ours: Running, world: World) -> None:
     ours.deploy("slow", f'return http.get("{world.url}/slow", {{ timeout_ms = 60000 }}).status')
     ours.set("slow", {"limits": {"wall_ms": 500}})
