@@ -22,6 +22,7 @@ from picloud.cli import request
 from picloud.cli.bundle import Refused, read_source, script_name_of
 from picloud.cli.output import show_body
 from picloud.cli.parts import executor_part, stop_undisturbed
+from picloud.cli.reaching import host_calls
 from picloud.cli.request import Header, HeaderType, data_option, read_data
 from picloud.cli.settings import ASSIGNMENT, Assignments, nested
 from picloud.cli.syntax import NotCompiled
@@ -85,7 +86,8 @@ def run(
     with _private_executor(server) as executor:
         if problem := executor.check(source.files):
             raise NotCompiled(source, problem)
-        done = executor.run(Program("run", 1, source.files, settings), asked, _show_line)
+        program = Program("run", 1, source.files, settings)
+        done = executor.run(program, asked, _show_line, host_calls(server, program, asked))
     if done.response is None:
         _explain(done)
         sys.exit(1)

@@ -250,12 +250,26 @@ def test_a_time_of_the_scripts_own_can_be_caught(ours: Running, world: World) ->
     world.go_on()
 
 
+def test_a_run_without_a_server_calls_others_too(world: World, tmp_path: Path) -> None:
+    script = tmp_path / "asks.lua"
+    script.write_text(f'return http.post("{world.url}/run", "x"):json().path')
+    offline = Running(tmp_path / "data", {"PICLOUD_PRIVATE_HOSTS": world.host})
+    done = offline.cli("run", str(script))
+    assert (done.returncode, done.stdout) == (0, b"/run"), done.stderr
+    narrowed = offline.cli("run", str(script), "--set", "allow_hosts=[]")
+    assert narrowed.returncode == 1
+    assert b"do not allow 127.0.0.1 (allow_hosts)" in narrowed.stderr
+    script.write_text('return kv.get("a")')
+    assert b"kv.get is not available here" in offline.cli("run", str(script)).stderr
+
+
 SLOW_ONES = 50
 ROUND = 60  # requests
 ROUNDS = 6
 QUIET_S = 5
 
 
+@pytest.mark.timeout(300)
 def test_fifty_scripts_that_wait_leave_the_rest_at_full_speed(ours: Running, world: World) -> None:
     """Rounds of both kinds in turn, and the best of each: noise makes a round slower, and none faster."""
     ours.deploy("hello", 'return "hello"')

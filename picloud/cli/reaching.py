@@ -1,0 +1,28 @@
+"""What a script may do beyond its sandbox in `picloud run`: call other servers, and nothing that would last.
+
+Owns: which host calls there are without a server. A request is made from here, by the rules of the server's settings.
+"""
+
+from contextlib import nullcontext
+
+from picloud.errors import PlatformError
+from picloud.executor.client import HostCalls
+from picloud.model import Program, Request, private_hosts
+from picloud.orchestrator.attempt import Attempts, Surroundings, Work
+from picloud.orchestrator.bindings import http
+from picloud.orchestrator.outbound.fetching import Fetcher
+from picloud.orchestrator.outbound.lookups import system_lookup
+from picloud.settings import ServerSettings
+
+
+class _NoDatabase:
+    def begin(self, deadline: float) -> Work:
+        """PlatformError: none of these calls keeps anything."""
+        raise PlatformError(f"there is no transaction to begin by {deadline}")
+
+
+def host_calls(server: ServerSettings, program: Program, request: Request) -> HostCalls:
+    """Those of one run."""
+    calls = http.table(Fetcher(system_lookup, private_hosts(server.private_hosts)))
+    nobody_else = Surroundings(lambda: None, nullcontext, lambda: nullcontext(False))  # to note it for, or to make room
+    return Attempts(_NoDatabase(), calls).begin(program, request, nobody_else)
