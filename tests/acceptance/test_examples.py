@@ -16,7 +16,9 @@ from tests.documents import rows, section
 from tests.running import ROOT, Answer, Running
 
 EXAMPLES = ROOT / "config" / "examples"
-TESTED = {"badge", "csv", "form", "hello", "redirects", "shop", "status", "transform", "webhook"}
+STATELESS = {"badge", "csv", "form", "hello", "redirects", "shop", "status", "transform", "webhook"}
+STATEFUL = {"chatbot", "feed", "guestbook", "hits", "shortener"}  # tested in test_stateful_examples.py
+TESTED = STATELESS | STATEFUL
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
