@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 
 try:  # not hashlib: it would map libcrypto, megabytes of it, into every child
-    from _sha2 import sha256  # type: ignore[import-not-found, unused-ignore]  # Python 3.12 and later
+    from _sha2 import sha256, sha512  # type: ignore[import-not-found, unused-ignore]  # Python 3.12 and later
 except ImportError:
     from _sha256 import sha256  # type: ignore[import-not-found, unused-ignore]  # Python 3.11
+    from _sha512 import sha512  # type: ignore[import-not-found, unused-ignore]
 
 from sandbox.protocol import DONE
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     CallHost = Callable[[bytes, tuple[bytes, ...]], list[bytes]]
-
-_BLOCK_BYTES = 64  # of SHA-256, for HMAC
 
 
 class Host:
@@ -48,7 +47,9 @@ class Host:
             b"seed": self._seed,
             b"random": self._random_bytes,
             b"sha256": self._sha256,
+            b"sha512": self._sha512,
             b"hmac_sha256": self._hmac_sha256,
+            b"hmac_sha512": self._hmac_sha512,
             b"remote": self._remote,
             b"reply": self._next_of_reply,
         }
@@ -128,13 +129,25 @@ class Host:
     def _sha256(self, text: bytes) -> bytes:
         return self._with_room(sha256(text).digest())
 
+    def _sha512(self, text: bytes) -> bytes:
+        return self._with_room(sha512(text).digest())
+
     def _hmac_sha256(self, key: bytes, text: bytes) -> bytes:
-        if len(key) > _BLOCK_BYTES:
-            key = sha256(key).digest()
-        key = key.ljust(_BLOCK_BYTES, b"\0")
-        inner = sha256(key.translate(_INNER) + text).digest()
-        return self._with_room(sha256(key.translate(_OUTER) + inner).digest())
+        return self._with_room(_hmac(sha256, key, text))
+
+    def _hmac_sha512(self, key: bytes, text: bytes) -> bytes:
+        return self._with_room(_hmac(sha512, key, text))
 
 
 _INNER = bytes(value ^ 0x36 for value in range(256))
 _OUTER = bytes(value ^ 0x5C for value in range(256))
+
+
+def _hmac(hashed: Callable[[bytes], Any], key: bytes, text: bytes) -> bytes:
+    """RFC 2104; the hash knows how long its blocks are."""
+    block_bytes = hashed(b"").block_size
+    if len(key) > block_bytes:
+        key = hashed(key).digest()
+    key = key.ljust(block_bytes, b"\0")
+    digest: bytes = hashed(key.translate(_OUTER) + hashed(key.translate(_INNER) + text).digest()).digest()
+    return digest

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from sandbox.host import CallHost
 
 _PRELUDE = (  # each file sees those before it
-    *("host", "fault", "remote", "json", "base64", "html", "url", "time", "crypto", "log"),
-    *("kv", "secrets", "http", "invoke"),
+    *("host", "fault", "remote", "json", "base64", "html", "url", "zones", "time", "crypto", "jwt", "template"),
+    *("log", "kv", "secrets", "http", "invoke"),
     *("request", "response", "environment", "bundle", "main"),
 )
 _BODY = 8  # the body's place in a request (sandbox/protocol.py)

@@ -1,4 +1,4 @@
-"""What a script may do beyond its sandbox in `picloud run`: call other servers, and nothing that would last.
+"""What a script may do beyond its sandbox in `picloud run`: call other servers, ask for the time, nothing that would last.
 
 Owns: which host calls there are without a server. A request is made from here, by the rules of the server's settings.
 """
@@ -9,7 +9,7 @@ from picloud.errors import PlatformError
 from picloud.executor.client import HostCalls
 from picloud.model import Program, Request, private_hosts
 from picloud.orchestrator.attempt import Attempts, Surroundings, Work
-from picloud.orchestrator.bindings import http
+from picloud.orchestrator.bindings import http, zones
 from picloud.orchestrator.outbound.fetching import Fetcher
 from picloud.orchestrator.outbound.lookups import system_lookup
 from picloud.settings import ServerSettings
@@ -23,6 +23,6 @@ class _NoDatabase:
 
 def host_calls(server: ServerSettings, program: Program, request: Request) -> HostCalls:
     """Those of one run."""
-    calls = http.table(Fetcher(system_lookup, private_hosts(server.private_hosts)))
+    calls = {**zones.TABLE, **http.table(Fetcher(system_lookup, private_hosts(server.private_hosts)))}
     nobody_else = Surroundings(lambda: None, nullcontext, lambda: nullcontext(False))  # to note it for, or to make room
     return Attempts(_NoDatabase(), calls).begin(program, request, nobody_else)

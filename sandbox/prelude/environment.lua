@@ -81,14 +81,15 @@ function env.math.randomseed(...)
   end
 end
 
-local libraries = { "json", "url", "base64", "html", "time", "crypto", "log", "kv", "secrets", "http", "invoke" }
-for _, name in next, libraries do
+for _, name in next, {
+  "json", "url", "base64", "html", "time", "crypto", "template", "log", "kv", "secrets", "http", "invoke",
+} do
   env[name] = modules[name].public
 end
 env.print = log.print
 
 -- Promised by the design, not built yet: using one says so at the script's line.
-for _, name in next, { "events", "jobs", "schedule", "template" } do
+for _, name in next, { "events", "jobs", "schedule" } do
   local function refuse()
     raise(name .. " is not available in this version of PiCloud")
   end

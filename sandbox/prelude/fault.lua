@@ -2,7 +2,8 @@
 local getinfo, getmetatable, traceback = debug.getinfo, debug.getmetatable, debug.traceback
 local find, format, gsub, sub = string.find, string.format, string.gsub, string.sub
 local tointeger, unpack = math.tointeger, table.unpack
-local error, pcall, rawget, select, setmetatable, tostring, type = error, pcall, rawget, select, setmetatable, tostring, type
+local error, next, pcall, rawget, select, setmetatable, tostring, type =
+  error, next, pcall, rawget, select, setmetatable, tostring, type
 
 local OURS = "=prelude/"
 local TRACEBACK_BYTES_MAX = 8192
@@ -150,6 +151,21 @@ local function integer_argument(value, caller)
   return whole
 end
 
+-- A table of options, of which there are these.
+local function options_argument(options, known, caller)
+  if options == nil then
+    return {}
+  elseif type(options) ~= "table" then
+    raise(caller .. " needs a table of options, not " .. type(options))
+  end
+  for name in next, options do
+    if not known[name] then
+      raise(caller .. ": there is no option '" .. text_of(name) .. "'")
+    end
+  end
+  return options
+end
+
 -- Lua's traceback of the caller's caller, without frames of ours.
 local function trace()
   local text = traceback("", 3)
@@ -163,6 +179,7 @@ return {
   format_text = format_text,
   guard = guard,
   integer_argument = integer_argument,
+  options_argument = options_argument,
   raise = raise,
   script_frame = script_frame,
   text_argument = text_argument,

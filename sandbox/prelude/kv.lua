@@ -5,9 +5,9 @@ local fault, json, remote = modules.fault, modules.json, modules.remote
 local max, tointeger = math.max, math.tointeger
 local utf8_len = utf8.len
 local find = string.find
-local ipairs, next, rawget, rawlen, select, tostring, type = ipairs, next, rawget, rawlen, select, tostring, type
+local ipairs, rawget, rawlen, select, tostring, type = ipairs, rawget, rawlen, select, tostring, type
 local unpack = table.unpack
-local invoke, raise, text_argument = remote.invoke, fault.raise, fault.text_argument
+local invoke, options_argument, raise, text_argument = remote.invoke, fault.options_argument, fault.raise, fault.text_argument
 
 local FIELDS = 4 -- of an entry: key, kind, value, version
 local TTL_MAX = 10 * 366 * 24 * 60 * 60 -- seconds
@@ -39,21 +39,6 @@ local function unpacked(kind, text, caller)
     raise(caller .. ": what is there cannot be read: " .. reason)
   end
   return value
-end
-
--- A table of options, of which there are these.
-local function options_argument(options, known, caller)
-  if options == nil then
-    return {}
-  elseif type(options) ~= "table" then
-    raise(caller .. " needs a table of options, not " .. type(options))
-  end
-  for name in next, options do
-    if not known[name] then
-      raise(caller .. ": there is no option '" .. fault.text_of(name) .. "'")
-    end
-  end
-  return options
 end
 
 -- A whole number as text, '' if it is left out.

@@ -1,12 +1,15 @@
--- Owns: moments: seconds since 1970 UTC, and RFC 3339 text. No time zones: reading them takes files, and there are none here.
-local fault, host = (...).fault, (...).host
+-- Owns: moments: seconds since 1970 UTC, RFC 3339 text, and the calendar; in a time zone, too, whose clocks `zones` knows.
+local modules = ...
+local fault, host, zones = modules.fault, modules.host, modules.zones
 
-local format, match, sub = string.format, string.match, string.sub
+local find, format, gsub, match, sub = string.find, string.format, string.gsub, string.match, string.sub
 local floor, tointeger, tonumber, type = math.floor, math.tointeger, tonumber, type
-local next, select = next, select
+local next, rawget, select, unpack = next, rawget, select, table.unpack
 local os_date, os_difftime, os_clock = os.date, os.difftime, os.clock
-local raise, guard = fault.raise, fault.guard
+local raise, guard, options_argument, text_argument = fault.raise, fault.guard, fault.options_argument, fault.text_argument
 local call = host.call
+
+local guarded_date = guard("date", os_date)
 
 -- Days since 1970-01-01 of a proleptic Gregorian date; the year is taken to begin in March, so that the leap day is last.
 local function days_of(year, month, day)
@@ -50,33 +53,60 @@ function public.unix()
   return floor(call("now"))
 end
 
--- time.format(seconds[, {ms = true}]) → "2024-02-29T12:00:00Z"
-function public.format(seconds, options)
+local function moment_argument(seconds, caller)
   if type(seconds) ~= "number" or seconds ~= seconds or seconds < EARLIEST or seconds >= LATEST + 1 then
-    raise("time.format needs seconds between the years 0 and 9999")
+    raise(caller .. " needs seconds between the years 0 and 9999")
   end
-  local ms = type(options) == "table" and options.ms
+  return seconds
+end
+
+-- "+02:00"; before there were zones, clocks differed by seconds, too.
+local function offset_text(offset, colon)
+  local sign, size = offset < 0 and "-" or "+", offset < 0 and -offset or offset
+  local text = format("%s%02d%s%02d", sign, size // 3600, colon, size // 60 % 60)
+  return size % 60 == 0 and text or text .. format("%s%02d", colon, size % 60)
+end
+
+local function patterned(pattern, wall, offset, abbreviation)
+  pattern = gsub(text_argument(pattern, "time.format: pattern"), "%%(.)", function(letter)
+    return letter == "Z" and abbreviation or letter == "z" and offset_text(offset, "") or nil
+  end)
+  return guarded_date("!" .. pattern, wall)
+end
+
+local OF_FORMAT = { ms = true, pattern = true, zone = true }
+
+-- time.format(seconds[, {zone = , ms = true, pattern = }]) → "2024-02-29T12:00:00Z", or as os.date has it with a pattern
+function public.format(seconds, options)
+  seconds, options = moment_argument(seconds, "time.format"), options_argument(options, OF_FORMAT, "time.format")
+  local ms, pattern, zone = rawget(options, "ms"), rawget(options, "pattern"), rawget(options, "zone")
   local whole = floor(seconds)
   local millis = ms and floor((seconds - whole) * 1000 + 0.5) or 0
   if millis == 1000 then
     whole, millis = whole + 1, 0
   end
-  local year, month, day = date_of(whole // 86400)
-  local second = whole % 86400
+  local offset, abbreviation = zones.offset(whole, zone, "time.format")
+  local wall = whole + offset
+  if pattern ~= nil then
+    return patterned(pattern, wall, offset, abbreviation)
+  end
+  local year, month, day = date_of(wall // 86400)
+  local second = wall % 86400
   local text = format("%04d-%02d-%02dT%02d:%02d:%02d", year, month, day, second // 3600, second // 60 % 60, second % 60)
-  return text .. (ms and format(".%03dZ", millis) or "Z")
+  return text .. (ms and format(".%03d", millis) or "") .. (zones.is_utc(zone) and "Z" or offset_text(offset, ":"))
 end
 
-local function offset_seconds(zone)
-  if zone == "Z" or zone == "z" then
+local function offset_seconds(text)
+  if text == "Z" or text == "z" then
     return 0
   end
-  local sign, hours, minutes = match(zone, "^([+-])(%d%d):(%d%d)$")
+  local sign, hours, minutes, rest = match(text, "^([+-])(%d%d):(%d%d)(.*)$")
+  local seconds = rest == "" and 0 or rest and tonumber(match(rest, "^:(%d%d)$"))
   hours, minutes = tonumber(hours), tonumber(minutes)
-  if not sign or hours > 23 or minutes > 59 then
+  if not seconds or hours > 23 or minutes > 59 or seconds > 59 then
     return nil
   end
-  return (sign == "-" and -1 or 1) * (hours * 3600 + minutes * 60)
+  return (sign == "-" and -1 or 1) * (hours * 3600 + minutes * 60 + seconds)
 end
 
 local function in_range(year, month, day, hour, minute, second)
@@ -85,26 +115,81 @@ end
 
 local RFC3339 = "^(%d%d%d%d)-(%d%d)-(%d%d)[Tt ](%d%d):(%d%d):(%d%d)(%.?%d*)(.*)$"
 
--- time.parse("2024-02-29T12:00:00.5+02:00") → seconds: an integer, or a float if the text has a fraction
-function public.parse(text)
-  text = fault.text_argument(text, "time.parse")
-  local year, month, day, hour, minute, second, fraction, zone = match(text, RFC3339)
-  local offset = zone and offset_seconds(zone)
-  if not offset or fraction == "." then
-    raise("time.parse: '" .. sub(text, 1, 64) .. "' is not like 2024-02-29T12:00:00Z")
+-- Seconds of what a clock at 0 longitude shows; the fraction, "" or ".5"; and what stands behind: an offset, or nothing.
+local function clock_of(text)
+  local year, month, day, hour, minute, second, fraction, offset = match(text, RFC3339)
+  if not year or fraction == "." then
+    return nil
   end
   year, month, day = tointeger(tonumber(year)), tointeger(tonumber(month)), tointeger(tonumber(day))
   hour, minute, second = tointeger(tonumber(hour)), tointeger(tonumber(minute)), tointeger(tonumber(second))
   if not in_range(year, month, day, hour, minute, second) then
     raise("time.parse: there is no moment " .. sub(text, 1, 64))
   end
-  local seconds = days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset
+  return days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second, fraction, offset
+end
+
+local OF_PARSE = { ambiguous = true, zone = true }
+
+-- time.parse("2024-02-29T12:00:00.5+02:00") → seconds: an integer, or a float if the text has a fraction;
+-- time.parse("2024-02-29T12:00", {zone = , ambiguous = "earlier" | "later" | "error"}): what a zone's clocks show
+function public.parse(text, options)
+  text, options = text_argument(text, "time.parse"), options_argument(options, OF_PARSE, "time.parse")
+  local zone, ambiguous = rawget(options, "zone"), rawget(options, "ambiguous")
+  local clock, fraction, behind = clock_of(zone and find(text, "^[^:]*:%d%d$") and text .. ":00" or text)
+  local offset = clock and (zone and behind == "" and 0 or not zone and offset_seconds(behind))
+  if not offset then
+    raise("time.parse: '" .. sub(text, 1, 64) .. "' is not like 2024-02-29T12:00:00" .. (zone and ", without an offset" or "Z"))
+  end
+  local seconds = zone and zones.moment(clock, zone, ambiguous, nil, "time.parse") or clock - offset
   return fraction == "" and seconds or seconds + tonumber(fraction)
 end
 
------------------------------------------------------------------------------------------------------ Lua's `os`, in UTC
+local FIELDS = { "year", "month", "day", "hour", "min", "sec" }
+local FIELD_MAX = 1 << 31
 
-local guarded_date = guard("date", os_date)
+-- Seconds of a table of fields, as a clock at 0 longitude shows them; what is out of its range is carried.
+local function clock_of_fields(date, defaults)
+  local fields = {}
+  for at = 1, #FIELDS do
+    local name = FIELDS[at]
+    local value = date[name]
+    if value == nil then
+      value = defaults[name] or raise("field '" .. name .. "' missing in date table")
+    end
+    value = tointeger(tonumber(value))
+    if not value then
+      raise("field '" .. name .. "' is not an integer")
+    elseif value > FIELD_MAX or value < -FIELD_MAX then
+      raise("field '" .. name .. "' is out-of-bound")
+    end
+    fields[at] = value
+  end
+  local year, month, day, hour, minute, second = unpack(fields)
+  year, month = year + (month - 1) // 12, (month - 1) % 12 + 1
+  return (days_of(year, month, 1) + day - 1) * 86400 + hour * 3600 + minute * 60 + second
+end
+
+-- time.calendar(seconds[, zone]) → {year, month, day, hour, min, sec, wday, yday, isdst, offset, abbreviation, zone}
+function public.calendar(seconds, zone)
+  seconds = floor(moment_argument(seconds, "time.calendar"))
+  local offset, abbreviation, summer = zones.offset(seconds, zone, "time.calendar")
+  local calendar = guarded_date("!*t", seconds + offset)
+  calendar.offset, calendar.abbreviation, calendar.isdst = offset, abbreviation, summer
+  calendar.zone = zone or "UTC"
+  return calendar
+end
+
+-- time.seconds(calendar[, ambiguous]) → the moment at which the clocks of `calendar.zone`, UTC without it, show that
+function public.seconds(calendar, ambiguous)
+  if type(calendar) ~= "table" then
+    raise("time.seconds needs a table, not " .. type(calendar))
+  end
+  local clock = clock_of_fields(calendar, { hour = 0, min = 0, sec = 0 })
+  return zones.moment(clock, calendar.zone, ambiguous, calendar.offset, "time.seconds")
+end
+
+----------------------------------------------------------------------------------------------------- Lua's `os`, in UTC
 
 -- os.date([format[, time]]): as Lua's, always UTC
 function os_table.date(template, ...)
@@ -119,29 +204,6 @@ function os_table.date(template, ...)
   return guarded_date(template, ...)
 end
 
-local FIELDS = { "year", "month", "day", "hour", "min", "sec" }
-local DEFAULTS = { hour = 12, min = 0, sec = 0 }
-local FIELD_MAX = 1 << 31
-
-local function date_fields(date)
-  local fields = {}
-  for at = 1, #FIELDS do
-    local name = FIELDS[at]
-    local value = date[name]
-    if value == nil then
-      value = DEFAULTS[name] or raise("field '" .. name .. "' missing in date table")
-    end
-    value = tointeger(tonumber(value))
-    if not value then
-      raise("field '" .. name .. "' is not an integer")
-    elseif value > FIELD_MAX or value < -FIELD_MAX then
-      raise("field '" .. name .. "' is out-of-bound")
-    end
-    fields[at] = value
-  end
-  return fields[1], fields[2], fields[3], fields[4], fields[5], fields[6]
-end
-
 -- os.time([date]): as Lua's, but the date is UTC; out-of-range fields are carried, and the table is updated
 function os_table.time(date)
   if date == nil then
@@ -149,9 +211,7 @@ function os_table.time(date)
   elseif type(date) ~= "table" then
     raise("bad argument #1 to 'time' (table expected, got " .. type(date) .. ")")
   end
-  local year, month, day, hour, minute, second = date_fields(date)
-  year, month = year + (month - 1) // 12, (month - 1) % 12 + 1
-  local seconds = (days_of(year, month, 1) + day - 1) * 86400 + hour * 3600 + minute * 60 + second
+  local seconds = clock_of_fields(date, { hour = 12, min = 0, sec = 0 })
   for name, value in next, guarded_date("!*t", seconds) do
     date[name] = value
   end
