@@ -120,7 +120,7 @@ class Engine:
     ) -> Result | Failure:
         """Run ``main.lua``; the lists are laid out as in sandbox/protocol.py.
 
-        ``limits`` has memory_bytes (the whole Lua heap: the prelude's 0.23 MB count), response_bytes, log_bytes,
+        ``limits`` has memory_bytes (the whole Lua heap: the prelude's 0.3 MB count), response_bytes, log_bytes,
         host_calls.
         ``seed`` is 32 secret bytes that no other run gets. An exception that is not the script's goes up.
         """

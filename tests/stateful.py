@@ -1,16 +1,18 @@
-"""Host calls of invocations in this very process, on a real database: no server, no sandbox."""
+"""Host calls of invocations in this very process, on a real database or without one: no server, no sandbox."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 
-from picloud.executor.client import HostCallRefused
+from picloud.cli.reaching import host_calls
+from picloud.executor.client import HostCallRefused, HostCalls
 from picloud.model import Invocation, Outcome, Program, Request, Settings, Trigger, new_id
 from picloud.orchestrator.attempt import Attempt, Attempts, Surroundings
 from picloud.orchestrator.bindings import bindings
 from picloud.orchestrator.outbound.fetching import Fetcher
 from picloud.orchestrator.outbound.lookups import system_lookup
+from picloud.settings import load
 from picloud.storage.unit_of_work import UnitsOfWork
 from sandbox.protocol import DONE, REFUSED
 
@@ -52,7 +54,7 @@ class Stateful:
 class Calls:
     """What a sandbox has of an attempt."""
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: HostCalls) -> None:
         self._attempt = attempt
 
     def __call__(self, name: bytes, arguments: Sequence[bytes]) -> list[bytes]:
@@ -61,6 +63,11 @@ class Calls:
             return [DONE, *self._attempt.call(name.decode(), arguments, time.monotonic() + _PATIENCE_S)]
         except HostCallRefused as refusal:
             return [REFUSED, str(refusal).encode()]
+
+
+def without_database() -> Calls:
+    """Those that a script has in `picloud run`."""
+    return Calls(host_calls(load({}), Program("test", 1, {}, Settings()), Request(new_id(), "POST", "/", "", (), b"")))
 
 
 def settle(attempt: Attempt) -> None:

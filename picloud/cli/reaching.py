@@ -1,4 +1,4 @@
-"""What a script may do beyond its sandbox in `picloud run`: call other servers, ask for the time, nothing that would last.
+"""What a script may do beyond its sandbox in `picloud run`: call other servers, ask zones for the time, no more.
 
 Owns: which host calls there are without a server. A request is made from here, by the rules of the server's settings.
 """

@@ -14,7 +14,6 @@ local url_decode, url_encode = base64.url_decode, base64.url_encode
 local ALGORITHM = "HS256"
 local KEY_BYTES_MIN = 32 -- RFC 7518, section 3.2
 local TOKEN_BYTES_MAX = 65536
-local SHOWN_BYTES = 40 -- of what a token says, in a reason
 local HEADER = url_encode('{"alg":"HS256","typ":"JWT"}')
 local TIMES = { "exp", "nbf", "iat" } -- claims that are seconds since 1970
 local OF_VERIFY = { iss = true, aud = true, leeway = true }
@@ -65,10 +64,8 @@ end
 -- Each of what follows gives the reason to refuse a token, or nil.
 
 local function against_header(header)
-  local algorithm = rawget(header, "alg")
-  if algorithm ~= ALGORITHM then
-    local shown = type(algorithm) == "string" and "'" .. sub(algorithm, 1, SHOWN_BYTES) .. "'" or "a " .. type(algorithm)
-    return "its algorithm is " .. shown .. ", and only " .. ALGORITHM .. " is taken"
+  if rawget(header, "alg") ~= ALGORITHM then
+    return "its algorithm is not " .. ALGORITHM
   elseif rawget(header, "crit") ~= nil then
     return "its header has 'crit', which asks for more than is understood here"
   end

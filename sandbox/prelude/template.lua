@@ -1,6 +1,6 @@
--- Owns: `template`, a part of Mustache: {{name}} is a value, escaped for HTML; {{{name}}} is one as it is;
--- {{#name}}…{{/name}} is for each of a list, or if there is something; {{^name}}…{{/name}} if there is nothing; {{! … }} is none.
--- A template is read once, into a tree, and the tree is walked. No code is made of it, and no value is read as one.
+-- Owns: `template`, a part of Mustache: {{name}} escaped for HTML, {{{name}}} as it is, {{#name}}…{{/name}} for each of a
+-- list or if there is something, {{^name}}…{{/name}} if there is nothing, {{! a comment }}.
+-- A template is read into a tree, and the tree is walked: no code is made of it, and no value is read as a template.
 local modules = ...
 local fault, html, json = modules.fault, modules.html, modules.json
 
@@ -180,8 +180,11 @@ local function show_section(source, section, items, out)
   end
   local list = is_list(value) and value or { value }
   for at = 1, rawlen(list) do
-    items[depth + 1] = rawget(list, at) or false -- a hole is as nothing
-    show(source, section, items, out)
+    local item = rawget(list, at)
+    if item ~= nil then
+      items[depth + 1] = item
+      show(source, section, items, out)
+    end
   end
   items[depth + 1] = nil
 end

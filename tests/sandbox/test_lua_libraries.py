@@ -7,6 +7,8 @@ import hashlib
 import hmac
 import re
 import time
+import uuid
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given, settings
@@ -91,7 +93,10 @@ def test_bad_base64_is_refused_with_its_position(script: str, message: str) -> N
         ("crypto.sha256('abc')", hashlib.sha256(b"abc").hexdigest()),
         ("crypto.hmac_sha256('key', 'text')", hmac.digest(b"key", b"text", "sha256").hex()),
         ("crypto.hmac_sha256(('k'):rep(100), '')", hmac.digest(b"k" * 100, b"", "sha256").hex()),
+        ("crypto.sha512('abc')", hashlib.sha512(b"abc").hexdigest()),
         ("crypto.hex('\\0\\n\\255')", "000aff"),
+        ("crypto.unhex('00')", "\0"),
+        ("crypto.unhex('6a6B') .. crypto.unhex('')", "jk"),
         ("json.encode{crypto.equal('ab', 'ab'), crypto.equal('a', 'b'), crypto.equal('', 'b')}", "[true,false,false]"),
         ("tostring(#crypto.random_bytes(0)) .. ' ' .. #crypto.random_bytes(65536)", "0 65536"),
         ("tostring(crypto.random_bytes(16) == crypto.random_bytes(16))", "false"),
@@ -126,6 +131,9 @@ def test_an_expression_gives(script: str, text: str) -> None:
         ("crypto.random_bytes(-1)", "crypto.random_bytes gives 0 to 65536 bytes, not -1"),
         ("crypto.random_bytes('x')", "crypto.random_bytes needs an integer, not string"),
         ("crypto.sha256()", "crypto.sha256 needs a string, not nil"),
+        ("crypto.hmac_sha512('k')", "crypto.hmac_sha512 needs a string, not nil"),
+        ("crypto.unhex('0g')", "crypto.unhex: byte 2 is not a hex digit"),
+        ("crypto.unhex('012')", "crypto.unhex: 3 digits are no whole bytes"),
         ("json.decode()", "json.decode needs a string, not nil"),
         ("require()", "require needs a string, not nil"),
     ],
@@ -148,6 +156,67 @@ def test_now_is_now_in_milliseconds() -> None:
     now = float(body("return time.now()"))
     assert before - 0.002 <= now <= time.time()
     assert round(now * 1000) / 1000 == now
+
+
+AA_131 = b"\xaa" * 131
+LONG = (
+    b"This is a test using a larger than block-size key and a larger than block-size data. "
+    b"The key needs to be hashed before being used by the HMAC algorithm."
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "data", "sha256", "sha512"),
+    [
+        (b"\x0b" * 20, b"Hi There",
+         "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+         "87aa7cdea5ef619d4ff0b4241a1d6cb02379f4e2ce4ec2787ad0b30545e17cde"
+         "daa833b7d6b8a702038b274eaea3f4e4be9d914eeb61f1702e696c203a126854"),
+        (b"Jefe", b"what do ya want for nothing?",
+         "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+         "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea250554"
+         "9758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737"),
+        (b"\xaa" * 20, b"\xdd" * 50,
+         "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe",
+         "fa73b0089d56a284efb0f0756c890be9b1b5dbdd8ee81a3655f83e33b2279d39"
+         "bf3e848279a722c806b485a47e67c807b946a337bee8942674278859e13292fb"),
+        (AA_131, b"Test Using Larger Than Block-Size Key - Hash Key First",
+         "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+         "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f352"
+         "6b56d037e05f2598bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598"),
+        (AA_131, LONG,
+         "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2",
+         "e37b6a775dc87dbaa4dfa9f96e5e3ffddebd71f8867289865df5a32d20cdc944"
+         "b6022cac3c4982b10d5eeb55c3e4de15134676fb6de0446065c97440fa8c6a58"),
+    ],
+)  # fmt: skip
+def test_hmac_is_as_rfc_4231_shows_it(key: bytes, data: bytes, sha256: str, sha512: str) -> None:
+    script = """return function(r)
+      local key = base64.decode(r.query.key)
+      return crypto.hmac_sha256(key, r.body) .. " " .. crypto.hmac_sha512(key, r.body)
+    end"""
+    query = urlencode({"key": base64.b64encode(key)}).encode()
+    assert f"{sha256} {sha512}" == body(script, request=LuaRequest(query=query, body=data)).decode()
+
+
+def test_uuid7_begins_with_the_time_and_has_its_version_and_variant() -> None:
+    before = int(time.time() * 1000)
+    text = body("return crypto.uuid7()").decode()
+    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", text)
+    assert before <= uuid.UUID(text).int >> 80 <= int(time.time() * 1000)
+
+
+def test_each_uuid7_of_an_invocation_sorts_after_the_one_before() -> None:
+    script = """return function()
+      local last = ""
+      for at = 1, 10000 do
+        local next = crypto.uuid7()
+        assert(last < next, at)
+        last = next
+      end
+      return "in order"
+    end"""  # more than a counter holds within a millisecond
+    assert body(script) == b"in order"
 
 
 def test_uuid4_is_one() -> None:

@@ -1,4 +1,4 @@
-"""`time` in zones: what the clocks of a time zone show, as a script's host calls: its sandbox has no files, so no tables.
+"""`time` in zones: what the clocks of a time zone show, as a script's host calls: it has no files, so no tables.
 
 | call      | arguments              | values                                                                         |
 |-----------|------------------------|--------------------------------------------------------------------------------|
@@ -24,13 +24,8 @@ from picloud.orchestrator.attempt import Attempt, Binding
 from picloud.orchestrator.bindings.reading import fields, integer, text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EARLIEST = (
-    int((datetime.min.replace(tzinfo=UTC) - _EPOCH).total_seconds()) + _DAY_S
-)  # no offset leaves what datetime has
-_LATEST = int((datetime.max.replace(tzinfo=UTC) - _EPOCH).total_seconds()) - _DAY_S
-_NAME = re.compile(
-    r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}"
-)  # no dot: it names a file; `posix/`, `right/` are not for us
+_EARLIEST, _LATEST = -62_135_510_400, 253_402_214_400  # a day inside of datetime's, whatever the offset
+_NAME = re.compile(r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}")  # becomes a path; `posix/…`, `right/…` are no zones
 _NAME_BYTES_MAX = 64
 
 
