@@ -20,7 +20,21 @@ REQUEST_SOURCE = Path(lua.__file__).parent / "prelude" / "request.lua"
 LUAS_OWN = "### Lua's own"
 LIBRARIES = [
     f"### `{name}`"
-    for name in ("json", "log", "env", "secrets", "crypto", "base64", "url", "html", "time", "kv", "http", "invoke")
+    for name in (
+        "json",
+        "log",
+        "env",
+        "secrets",
+        "crypto",
+        "base64",
+        "url",
+        "html",
+        "template",
+        "time",
+        "kv",
+        "http",
+        "invoke",
+    )
 ]
 OF_BUNDLES = "### `files` and `require`"
 

@@ -1,5 +1,6 @@
 """The examples do what they say."""
 
+import base64
 import gzip
 import hashlib
 import hmac
@@ -16,7 +17,7 @@ from tests.documents import rows, section
 from tests.running import ROOT, Answer, Running
 
 EXAMPLES = ROOT / "config" / "examples"
-STATELESS = {"badge", "csv", "form", "hello", "redirects", "shop", "status", "transform", "webhook"}
+STATELESS = {"badge", "csv", "form", "guarded", "hello", "redirects", "shop", "status", "transform", "webhook"}
 STATEFUL = {"chatbot", "feed", "guestbook", "hits", "shortener"}  # tested in test_stateful_examples.py
 TESTED = STATELESS | STATEFUL
 
@@ -305,3 +306,48 @@ def test_a_change_of_a_redirect_is_live_with_the_deploy(picloud: Running, tmp_pa
     deploy(picloud, "redirects")
     assert picloud.api("PUT", "scripts/redirects", bundle(tmp_path), "application/gzip").status == 201
     assert picloud.call("GET", "/go/docs").header("location") == "/elsewhere"
+
+
+def test_guarded_gives_a_token_for_a_password_and_asks_for_it(picloud: Running) -> None:
+    deploy(picloud, "guarded")
+    key = "0123456789abcdef0123456789abcdef"
+    for name, value in (("JWT_KEY", key), ("USERS", '{"ada": "a long password"}')):
+        assert picloud.api("PUT", f"secrets/{name}", {"value": value}).status in (200, 201)
+    picloud.set("guarded", {"secrets": ["JWT_KEY", "USERS"]})
+
+    def sign_in(name: object, password: object) -> Answer:
+        return post_json(picloud, "/fn/guarded/token", {"name": name, "password": password})
+
+    def me(token: str) -> Answer:
+        return picloud.call("GET", "/fn/guarded/me", headers={"authorization": f"Bearer {token}"})
+
+    for name, password in (("ada", "a guess"), ("eve", "a long password"), ("ada", None), ("ada", ["a long password"])):
+        assert sign_in(name, password).status == 401
+    assert sign_in(None, "x").status == 422
+    given = sign_in("ada", "a long password").json
+    assert given["expires_in"] == 3600
+    assert me(given["token"]).json["name"] == "ada"
+
+    ours = {"alg": "HS256", "typ": "JWT"}
+    for token, reason in {
+        given["token"] + "x": "its signature is wrong",
+        jwt(ours, {"sub": "ada", "aud": "guarded", "exp": 1}, key): "it has expired",
+        jwt(ours, {"sub": "ada", "aud": "another"}, key): "its audience is not 'guarded'",
+        jwt({"alg": "none"}, {"sub": "ada", "aud": "guarded"}, key): "its algorithm is not HS256",
+        "": "there is no token",
+    }.items():
+        refused = me(token)
+        assert (refused.status, refused.json, refused.header("www-authenticate")) == (
+            401,
+            {"problem": reason},
+            "Bearer",
+        )
+    assert picloud.call("GET", "/fn/guarded").status == 404
+    assert picloud.call("GET", "/fn/guarded/token").header("allow") == "POST"
+
+
+def jwt(header: object, claims: object, key: str) -> str:
+    """A token with a right signature, whatever it says."""
+    signed = b".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, claims))
+    signature = base64.urlsafe_b64encode(hmac.digest(key.encode(), signed, "sha256")).rstrip(b"=")
+    return (signed + b"." + signature).decode()

@@ -201,16 +201,70 @@ function time.now() end
 ---@return integer seconds
 function time.unix() end
 
----`2024-02-29T12:00:00Z`.
+---@class picloud.FormatOptions
+---@field ms? boolean Whether to write milliseconds.
+---@field pattern? string With the letters of `os.date`, in place of RFC 3339.
+---@field zone? string `Europe/Berlin`; without it, UTC.
+
+---Which one is meant of a time that comes twice or is skipped; without it, the first, and counted on from before.
+---@alias picloud.Ambiguous "earlier"|"later"|"error"
+
+---@class picloud.ParseOptions
+---@field zone? string The text is what clocks show there, without an offset.
+---@field ambiguous? picloud.Ambiguous
+
+---@class picloud.Calendar
+---@field year integer
+---@field month integer
+---@field day integer
+---@field hour? integer
+---@field min? integer
+---@field sec? integer
+---@field wday? integer 1 is Sunday.
+---@field yday? integer
+---@field isdst? boolean
+---@field zone? string `Europe/Berlin`; without it, UTC.
+---@field offset? integer Seconds that its clocks are ahead of UTC.
+---@field abbreviation? string `CEST`.
+
+---`2024-02-29T12:00:00Z`, or `2024-02-29T13:00:00+01:00` in a zone.
 ---@param seconds number
----@param options? { ms: boolean } Whether to write milliseconds.
+---@param options? picloud.FormatOptions
 ---@return string
 function time.format(seconds, options) end
 
 ---An integer, or a float if the text has a fraction.
----@param text string As RFC 3339 writes a moment, with any offset.
+---@param text string As RFC 3339 writes a moment, with any offset; in a zone, without one.
+---@param options? picloud.ParseOptions
 ---@return number seconds
-function time.parse(text) end
+function time.parse(text, options) end
+
+---What a calendar and a clock show.
+---@param seconds number
+---@param zone? string `Europe/Berlin`; without it, UTC.
+---@return picloud.Calendar
+function time.calendar(seconds, zone) end
+
+---The inverse; fields that are out of their range are carried.
+---@param calendar picloud.Calendar
+---@param ambiguous? picloud.Ambiguous
+---@return integer seconds
+function time.seconds(calendar, ambiguous) end
+
+---Text with `{{name}}` escaped for HTML, `{{{name}}}` as it is, `{{#name}}…{{/name}}` for each or if there is something,
+---`{{^name}}…{{/name}}` if there is nothing, and `{{! a comment }}`.
+template = {}
+
+---@param text string
+---@param name? string What errors call it.
+---@return fun(data: table): string
+function template.compile(text, name) end
+
+---@param text string
+---@param data table
+---@param name? string What errors call it.
+---@return string
+function template.render(text, data, name) end
 
 crypto = {}
 
@@ -218,10 +272,19 @@ crypto = {}
 ---@return string digits 64 of hex.
 function crypto.sha256(text) end
 
+---@param text string
+---@return string digits 128 of hex.
+function crypto.sha512(text) end
+
 ---@param key string
 ---@param text string
 ---@return string digits 64 of hex.
 function crypto.hmac_sha256(key, text) end
+
+---@param key string
+---@param text string
+---@return string digits 128 of hex.
+function crypto.hmac_sha512(key, text) end
 
 ---Whether they are equal, in a time that does not tell where they differ.
 ---@param a string
@@ -233,6 +296,10 @@ function crypto.equal(a, b) end
 ---@return string digits Of hex, two for each byte.
 function crypto.hex(bytes) end
 
+---@param digits string Of hex, two for each byte.
+---@return string bytes
+function crypto.unhex(digits) end
+
 ---Raw bytes, fit for secrets.
 ---@param count integer At most 65536.
 ---@return string bytes
@@ -241,6 +308,29 @@ function crypto.random_bytes(count) end
 ---A random UUID.
 ---@return string
 function crypto.uuid4() end
+
+---A UUID that begins with the time, so that later ones sort behind.
+---@return string
+function crypto.uuid7() end
+
+---A JSON Web Token, signed with HS256.
+---@param claims table<string, any> `exp`, `nbf` and `iat` are seconds since 1970.
+---@param key string 32 bytes or more.
+---@return string token
+function crypto.jwt_sign(claims, key) end
+
+---@class picloud.JwtOptions
+---@field iss? string What the claim must be.
+---@field aud? string What the claim must be, or have in its list.
+---@field leeway? number Seconds that clocks may differ.
+
+---The claims of a token that can be believed; or nil and why it is refused.
+---@param token? string
+---@param key string 32 bytes or more.
+---@param options? picloud.JwtOptions
+---@return table<string, any>? claims
+---@return string? reason
+function crypto.jwt_verify(token, key, options) end
 
 ---Values that the script's setting `secrets` grants it by name; masked in its log and its errors.
 secrets = {}
