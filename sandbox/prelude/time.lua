@@ -67,11 +67,11 @@ local function offset_text(offset, colon)
   return size % 60 == 0 and text or text .. format("%s%02d", colon, size % 60)
 end
 
-local function patterned(pattern, wall, offset, abbreviation)
+local function patterned(pattern, clock, offset, abbreviation)
   pattern = gsub(text_argument(pattern, "time.format: pattern"), "%%(.)", function(letter)
     return letter == "Z" and abbreviation or letter == "z" and offset_text(offset, "") or nil
   end)
-  return guarded_date("!" .. pattern, wall)
+  return guarded_date("!" .. pattern, clock)
 end
 
 local OF_FORMAT = { ms = true, pattern = true, zone = true }
@@ -86,12 +86,12 @@ function public.format(seconds, options)
     whole, millis = whole + 1, 0
   end
   local offset, abbreviation = zones.offset(whole, zone, "time.format")
-  local wall = whole + offset
+  local clock = whole + offset
   if pattern ~= nil then
-    return patterned(pattern, wall, offset, abbreviation)
+    return patterned(pattern, clock, offset, abbreviation)
   end
-  local year, month, day = date_of(wall // 86400)
-  local second = wall % 86400
+  local year, month, day = date_of(clock // 86400)
+  local second = clock % 86400
   local text = format("%04d-%02d-%02dT%02d:%02d:%02d", year, month, day, second // 3600, second // 60 % 60, second % 60)
   return text .. (ms and format(".%03d", millis) or "") .. (zones.is_utc(zone) and "Z" or offset_text(offset, ":"))
 end
@@ -115,7 +115,7 @@ end
 
 local RFC3339 = "^(%d%d%d%d)-(%d%d)-(%d%d)[Tt ](%d%d):(%d%d):(%d%d)(%.?%d*)(.*)$"
 
--- Seconds of what a clock at 0 longitude shows; the fraction, "" or ".5"; and what stands behind: an offset, or nothing.
+-- Seconds, as a clock in UTC would show them; the fraction, "" or ".5"; and what stands behind: an offset, or nothing.
 local function clock_of(text)
   local year, month, day, hour, minute, second, fraction, offset = match(text, RFC3339)
   if not year or fraction == "." then
@@ -148,7 +148,7 @@ end
 local FIELDS = { "year", "month", "day", "hour", "min", "sec" }
 local FIELD_MAX = 1 << 31
 
--- Seconds of a table of fields, as a clock at 0 longitude shows them; what is out of its range is carried.
+-- Seconds of a table of fields, as a clock in UTC would show them; what is out of its range is carried.
 local function clock_of_fields(date, defaults)
   local fields = {}
   for at = 1, #FIELDS do

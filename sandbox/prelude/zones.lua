@@ -1,5 +1,5 @@
 -- Owns: what the clocks of a time zone show. Its tables are files, so the trusted side looks: one host call a question.
--- A `clock` is what they show, as seconds since 1970 of a clock that shows UTC.
+-- A `clock` is what they show, as the seconds since 1970 at which a clock in UTC shows it.
 local modules = ...
 local fault, remote = modules.fault, modules.remote
 

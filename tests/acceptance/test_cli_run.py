@@ -194,3 +194,13 @@ def test_where_sandboxes_cannot_be_held_nothing_runs(tmp_path: Path, environment
     if os.geteuid() == 0:
         assert done.returncode == 1
         assert b"there is no such user" in done.stderr
+
+
+def test_time_zones_are_there_and_what_needs_a_database_is_not(tmp_path: Path, environment: dict[str, str]) -> None:
+    zoned = script(tmp_path, "return time.format(0, { zone = 'Asia/Kathmandu' })")
+    assert run(environment, tmp_path, zoned).stdout == b"1970-01-01T05:30:00+05:30"
+    wrong = run(environment, tmp_path, script(tmp_path, "\nlocal x = time.calendar(0, 'Europe/Berln')"))
+    assert b"main.lua:2: time.zone: there is no time zone 'Europe/Berln'; did you mean 'Europe/Berlin'?" in wrong.stderr
+    stored = run(environment, tmp_path, script(tmp_path, "local x = kv.get('a')"))
+    assert (wrong.returncode, stored.returncode) == (1, 1)
+    assert b"main.lua:1: kv.get is not available here" in stored.stderr

@@ -1,13 +1,18 @@
 """Time zones: what a script sees of them through the real host calls, and what these say to hostile words."""
 
+import os
+import subprocess
+import sys
 import zoneinfo
 from datetime import UTC, datetime
+from textwrap import dedent
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.protocol import DONE, REFUSED
+from tests.running import ROOT
 from tests.sandbox.lua_support import body, failure
 from tests.stateful import without_database
 
@@ -229,3 +234,16 @@ def test_every_zone_has_a_clock_at_both_ends_of_time(seconds: bytes) -> None:
 def test_a_day_has_as_many_hours_as_the_clocks_say(month: int, day: int, hours: int) -> None:
     midnight = f"time.seconds{{ year = 2024, month = {month}, day = %d, zone = '{BERLIN}' }}"
     assert said(f"({midnight % (day + 1)} - {midnight % day}) // 3600") == str(hours)
+
+
+def test_where_the_system_has_no_tables_the_package_has_them() -> None:
+    source = """
+        from tests.orchestrator.test_zones import CALLS
+        for name in (b"Europe/Berlin", b"Berln"):
+            print(CALLS(b"time.zone", (name, b"utc", b"0")))"""
+    nowhere = {**os.environ, "PYTHONTZPATH": "", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", dedent(source)], env=nowhere, capture_output=True, check=True, text=True
+    )
+    assert done.stdout.startswith(str([DONE, b"3600", b"CET", b"0"]))
+    assert "did you mean 'Europe/Berlin'?" in done.stdout
