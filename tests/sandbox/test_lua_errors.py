@@ -4,7 +4,7 @@ import pytest
 
 from sandbox.lua import Engine
 from sandbox.protocol import INVALID_REQUEST, MEMORY_LIMIT, RESPONSE, SCRIPT_ERROR, SYNTAX_ERROR
-from tests.sandbox.lua_support import LuaLimits, LuaRequest, body, failure, refuse, run
+from tests.sandbox.lua_support import LuaLimits, LuaRequest, answer, body, failure, refuse, run
 
 
 @pytest.mark.parametrize(
@@ -182,6 +182,12 @@ def test_a_limit_below_what_the_prelude_takes_fails_cleanly() -> None:
     assert failure("return 1", limits=LuaLimits(memory_bytes=1000)).kind == MEMORY_LIMIT
 
 
+def limits_around(more_bytes: int, step: int) -> range:
+    """Limits from what is too little for any run to what is enough for one that needs so much more."""
+    prelude = answer("return 1").memory_bytes
+    return range(prelude - 30_000, prelude + more_bytes, step)
+
+
 def test_at_every_limit_a_run_ends_in_an_answer_or_a_lack_of_memory() -> None:
     script = """return function(r)
       local t = {}
@@ -191,13 +197,13 @@ def test_at_every_limit_a_run_ends_in_an_answer_or_a_lack_of_memory() -> None:
       return {headers = {a = {"1", 2}}, body = t}
     end"""
     request = LuaRequest(query=b"a=1", headers={b"b": b"c"}, body=b'{"a":[1,2,3]}')
-    kinds = [run(script, request=request, limits=LuaLimits(memory_bytes=n)).kind for n in range(240_000, 360_000, 997)]
+    kinds = [run(script, request=request, limits=LuaLimits(memory_bytes=n)).kind for n in limits_around(120_000, 997)]
     assert {MEMORY_LIMIT, RESPONSE} == set(kinds)
 
 
 def test_at_every_limit_an_answer_of_many_headers_ends_in_one_or_in_a_lack_of_memory() -> None:
     script = "local h = {} for i = 1, 100 do h['x-' .. i] = i end return {headers = h}"
-    kinds = [run(script, limits=LuaLimits(memory_bytes=n)).kind for n in range(265_000, 340_000, 499)]
+    kinds = [run(script, limits=LuaLimits(memory_bytes=n)).kind for n in limits_around(75_000, 499)]
     assert {MEMORY_LIMIT, RESPONSE} == set(kinds)
 
 
