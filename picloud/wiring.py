@@ -4,7 +4,7 @@ Owns: construction. Every other module takes its collaborators; this one chooses
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -120,6 +120,8 @@ class Platform:
         self._fetcher = Fetcher(system_lookup, private_hosts(settings.private_hosts))
         attempts = Attempts(self._units, {**bindings(self._fetcher, self._secrets), **invoking.table()})
         self._dispatcher = Dispatcher(self._admission, self._executor, attempts, journal)
+        self._proxies = Proxies(settings.trusted_proxies)
+        self._ingress = Ingress(self._router, self._routes, Door(self._tokens), self._dispatcher, self._proxies)
         self.wsgi: Callable[..., Any] = create_app(self._collaborators(tables, settings))
 
     def start(self) -> None:
@@ -128,6 +130,14 @@ class Platform:
         self._recorder.start()
         self._token_uses.start()
         self._listener.start()
+
+    def refuse(self, asked: Mapping[str, str]) -> tuple[int, str, dict[str, str]] | None:
+        """Turn a flood away."""
+        refusal = self._ingress.refusal(asked)
+        if refusal is None:
+            return None
+        run, headers = refusal
+        return problems.status_of(run.outcome), run.detail, headers
 
     def begin_stop(self) -> None:
         """End what lasts for as long as a client likes."""
@@ -168,7 +178,7 @@ class Platform:
         self._followers.wake()
 
     def _collaborators(self, tables: _Tables, settings: ServerSettings) -> Collaborators:
-        proxies, rules = Proxies(settings.trusted_proxies), SettingsRules(settings.policy)
+        rules = SettingsRules(settings.policy)
         return Collaborators(
             known_tokens=self._tokens,
             tokens=Tokens(tables.tokens, self._generation.bump),
@@ -181,14 +191,14 @@ class Platform:
             routes=ManagedRoutes(tables.routes, self._generation.bump),
             resolver=self._router,
             dispatcher=self._dispatcher,
-            ingress=Ingress(self._router, self._routes, Door(self._tokens), self._dispatcher, proxies),
+            ingress=self._ingress,
             reading=self._admission.reading,
-            proxies=proxies,
+            proxies=self._proxies,
             records=tables.invocations,
             lines=tables.lines,
             followers=self._followers,
             checks={"database": self._check_database, "executor": self._check_executor},
-            front=Front(self._tokens, tables.scripts, tables.invocations, proxies),
+            front=Front(self._tokens, tables.scripts, tables.invocations, self._proxies),
         )
 
     def _check_database(self) -> Sequence[str]:

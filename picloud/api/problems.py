@@ -169,6 +169,7 @@ _OF_STATUS = {
     405: "method-not-allowed",
     413: "body-too-large",
     415: "unsupported-media-type",
+    429: "concurrency-limit",
     503: "overloaded",
 }
 

@@ -19,13 +19,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from picloud.errors import ConcurrencyLimit, Overloaded
+from picloud.errors import ConcurrencyLimit, Overloaded, PicloudError
+from picloud.orchestrator.flood import Flood
 
 _THREADS_KEPT_FREE = 8  # one eighth: to refuse with, and for the API, however many invocations wait
 _PARKED_REGION = 1 << 19  # above any number of the node's slots, below the scripts'
 _SCRIPT_REGION_BYTES = 1 << 20
 _SCRIPT_REGIONS = 1 << 40
 _FLOCK = "@hhqqi4x"
+_NODE = ""  # a place beside those of scripts
 
 
 class Admission:
@@ -41,6 +43,7 @@ class Admission:
         self._mutex = threading.Lock()
         self._held: set[int] = set()
         self._running = 0
+        self._flood = Flood()
 
     def open(self) -> None:
         """Open the file in this process, after fork: a descriptor shared with the parent would share its locks."""
@@ -67,7 +70,7 @@ class Admission:
             full = self._running >= self._own_slots
             slot = None if full else self._claim(0, self._node_slots)
             if slot is None:
-                raise Overloaded()
+                raise self._refused(_NODE, Overloaded())
             self._running += 1
         place = Place(self, slot)
         try:
@@ -76,6 +79,7 @@ class Admission:
             with self._mutex:
                 self._running -= 1
                 self._release(place.slot)
+            self._flood.freed(_NODE)
 
     @contextmanager
     def script(self, name: str, limit: int) -> Iterator[None]:
@@ -83,12 +87,22 @@ class Admission:
         with self._mutex:
             slot = self._claim_of_script(_region(name), limit)
         if slot is None:
-            raise ConcurrencyLimit(f"'{name}' already runs {limit} times at once; try again in a moment")
+            problem = f"'{name}' already runs {limit} times at once; try again in a moment"
+            raise self._refused(name, ConcurrencyLimit(problem))
         try:
             yield
         finally:
             with self._mutex:
                 self._release(slot)
+            self._flood.freed(name)
+
+    def refusal(self, script: str) -> PicloudError | None:
+        """What a script's run would be refused with, as so many were a moment ago; None: try. Never waits."""
+        return self._flood.standing(_NODE) or self._flood.standing(script)
+
+    def _refused(self, place: str, refusal: PicloudError) -> PicloudError:
+        self._flood.refused(place, refusal)
+        return refusal
 
     def _claim_of_script(self, first: int, limit: int) -> int | None:
         """One of a script's slots, if fewer than `limit` are held, also of those that a higher limit let in before."""

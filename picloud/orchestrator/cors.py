@@ -61,6 +61,13 @@ def allow_origin(cors: Cors, origin: str | None) -> dict[str, str]:
     return {ALLOW + "origin": origin, **credentials}
 
 
+def share_headers(cors: Cors, origin: str | None) -> dict[str, str]:
+    """The headers of an answer that has none of its own."""
+    allowed = allow_origin(cors, origin)
+    exposed = {"access-control-expose-headers": EXPOSED} if allowed else {}
+    return {**allowed, **exposed, "vary": vary_by_origin(None)}
+
+
 def vary_by_origin(vary: str | None) -> str:
     """A Vary that names Origin beside what it named."""
     named = [name.strip() for name in (vary or "").split(",") if name.strip()]

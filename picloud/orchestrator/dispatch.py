@@ -115,6 +115,11 @@ class Dispatcher:
         with self._counted():
             return self._dispatch(program, invocation_id, source)
 
+    def refusal(self, script: str) -> Run | None:
+        """How a run would end that a flood of others has no place for; None: dispatch it. Never waits."""
+        error = self._admission.refusal(script)
+        return None if error is None else _ended(error)
+
     def _dispatch(self, program: Program, invocation_id: str, source: RequestSource) -> Finished:
         started_at, started = datetime.now(UTC), time.monotonic()
         request = source.read(invocation_id, program.settings.limits.request_bytes)

@@ -4,15 +4,15 @@ Two entries: /fn/NAME with all below it, and every path that is nobody else's, b
 the CORS preflight is answered here, access is checked, and `dispatch` runs the program.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import falcon
 
 from picloud.errors import Forbidden, NotFound
-from picloud.model import HeaderList, Program, new_id
+from picloud.model import HeaderList, Program, Run, new_id
 from picloud.orchestrator.access import Door
-from picloud.orchestrator.cors import Preflight, answer_preflight, preflight_of
+from picloud.orchestrator.cors import Preflight, answer_preflight, preflight_of, share_headers
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.request import HttpRequest, Proxies, segments
 from picloud.orchestrator.response import send, share
@@ -29,6 +29,9 @@ class ScriptResolver(Protocol):
 
     def resolve(self, name: str) -> Program:
         """NotFound, DatabaseUnavailable."""
+
+    def known(self, name: str) -> Program | None:
+        """The same if it is at hand; never waits."""
 
 
 class Ingress:
@@ -71,6 +74,20 @@ class Ingress:
         else:
             _unclaimed(req.method, tree.allow(host, path), resp)
 
+    def refusal(self, asked: Mapping[str, str]) -> tuple[Run, dict[str, str]] | None:
+        """How a request ends that a flood of others has no place for, with headers for its page; None: answer it.
+
+        ``asked`` is the part of WSGI's environ that says what is wanted. Never waits, and knows only what is cached:
+        who is turned away is not asked for a token, and leaves no record.
+        """
+        program = self._known(asked)
+        if program is None or (program.settings.cors and preflight_of(asked)):
+            return None
+        run = self._dispatcher.refusal(program.script)
+        if run is None:
+            return None
+        return run, share_headers(program.settings.cors, asked.get("HTTP_ORIGIN")) if program.settings.cors else {}
+
     def claims_root(self, req: falcon.Request) -> bool:
         """Whether the host that is asked has a route for `/`."""
         return bool(self._routes.tree().allow(self._host(req), [""]))
@@ -88,6 +105,13 @@ class Ingress:
         finally:
             if program.settings.cors:
                 share(resp, program.settings.cors, req.env.get("HTTP_ORIGIN"))
+
+    def _known(self, asked: Mapping[str, str]) -> Program | None:
+        path, tree = segments(asked), self._routes.known()
+        if path[0] == PREFIX.strip("/"):
+            return self._resolver.known(path[1]) if len(path) > 1 else None
+        match = tree.find(host_of(self._proxies.host(asked)), asked["REQUEST_METHOD"], path) if tree else None
+        return self._resolver.known(match.route.script) if match else None
 
     def _host(self, req: falcon.Request) -> str:
         return host_of(self._proxies.host(req.env))

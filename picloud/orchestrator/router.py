@@ -34,3 +34,7 @@ class Router:
         if program is None:  # not cached: names that nobody owns are endless
             raise NotFound(f"there is no script '{name}'")
         return program
+
+    def known(self, name: str) -> Program | None:
+        """The same if it is cached; never asks its source."""
+        return self.programs.get(name, lambda: None)

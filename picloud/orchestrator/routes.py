@@ -41,6 +41,10 @@ class Routes:
         assert tree
         return tree
 
+    def known(self) -> RouteTree | None:
+        """The same if it is cached; never asks its source."""
+        return self._trees.get("", lambda: None)
+
     def clear(self) -> None:
         """Routes changed, or may have."""
         self._trees.clear()

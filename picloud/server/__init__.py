@@ -6,6 +6,8 @@ start and a stop.
     arbiter      the parent: blocks until a signal comes
     worker       one thread waits for events, the others serve requests
     connections  a connection and its request: how long each may take, what is held against it
+    door         what a head says at a glance, and what a flood is turned away with
+    requests     one request, in a thread
     refusals     what is answered before, or instead of, the application
     application  which of gunicorn's settings are ours
 
@@ -22,7 +24,7 @@ At worker_connections open connections, the one that has been idle for longest i
 
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, Protocol
 
 from picloud.server.application import Application, refuse_taken
@@ -40,6 +42,12 @@ class Service(Protocol):
     @property
     def wsgi(self) -> Callable[..., Any]:
         """The WSGI application, built before fork: it holds no connection and no thread."""
+
+    def refuse(self, asked: Mapping[str, str]) -> tuple[int, str, dict[str, str]] | None:
+        """In the worker's loop, before a request takes a thread: status, detail and headers; None: let it take one.
+
+        Must not wait. ``asked`` is what `door` gives: a few of a WSGI environ's names.
+        """
 
     def start(self) -> None:
         """In each worker, after fork and before its first request. If it raises, the server ends with status 3."""

@@ -7,6 +7,7 @@ import re
 import socket
 import time
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 from gunicorn.http.errors import InvalidRequestLine, LimitRequestHeaders, LimitRequestLine, NoMoreData, ParseException
@@ -57,6 +58,8 @@ class Connection:
         self.server = server
         self.room: Room | None = None
         self.head = bytearray()  # what came of the next request
+        self.refusal = b""  # that it is sent when it was held back for long enough …
+        self.keeps_alive = False  # … and whether it may ask again after that
         self.surplus_bytes = 0  # that came after an answer that ends the connection
         self._source = Source(sock)
         self.parser = RequestParser(cfg, sock, self.client)
@@ -139,7 +142,7 @@ class Room:
 
     def overdue(self, now: float) -> list[Connection]:
         """Who has waited for too long."""
-        return [connection for connection, until in self._until.items() if until <= now]
+        return [connection for connection, _ in takewhile(lambda item: item[1] <= now, self._until.items())]
 
     def hurry(self, seconds: float, now: float) -> None:
         """From now on nobody waits for longer than this."""

@@ -3,9 +3,10 @@
 Nothing of the request is repeated: gunicorn's messages quote it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
+from types import MappingProxyType
 
 from gunicorn.http import errors
 
@@ -15,6 +16,7 @@ RenderProblem = Callable[[int, str], tuple[int, str, bytes]]
 """Status and detail → status, content type, body."""
 
 _RETRY_AFTER_S = 1
+_TRY_AGAIN = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 _DETAILS: tuple[tuple[type[Exception], int, str], ...] = (  # the first that fits
     (errors.InvalidResponseHeader, 500, "the answer has a header that is not valid"),
@@ -44,16 +46,25 @@ def judge(error: BaseException) -> tuple[int, str]:
     return next((status, detail) for kind, status, detail in _DETAILS if isinstance(error, kind))
 
 
-def answer(render: RenderProblem, status: int, detail: str, *, with_body: bool = True) -> bytes:
-    """A whole answer, after which the connection is closed."""
+def answer(
+    render: RenderProblem,
+    status: int,
+    detail: str,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    *,
+    with_body: bool = True,
+    keeps_alive: bool = False,
+) -> bytes:
+    """A whole answer, after which the connection is closed unless it is kept alive."""
     status, content_type, body = render(status, detail)
     lines = [
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
         "Server: picloud",
         f"Date: {formatdate(usegmt=True)}",
-        "Connection: close",
+        f"Connection: {'keep-alive' if keeps_alive else 'close'}",
         f"Content-Type: {content_type}",
         f"Content-Length: {len(body)}",
-        *([f"Retry-After: {_RETRY_AFTER_S}"] if status == HTTPStatus.SERVICE_UNAVAILABLE else []),
+        *([f"Retry-After: {_RETRY_AFTER_S}"] if status in _TRY_AGAIN else []),
+        *(f"{name}: {value}" for name, value in headers.items()),
     ]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body if with_body else b"")

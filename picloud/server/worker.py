@@ -23,11 +23,10 @@ import time
 from functools import partial
 from typing import Any
 
-from gunicorn.http.errors import InvalidHeader, NoMoreData, ParseException
-from gunicorn.workers.gthread import ThreadWorker
-
-from picloud.server.connections import Connection, Room, WholeBody, guarded
+from picloud.server.connections import Connection, Room
+from picloud.server.door import HOLD_S, glance
 from picloud.server.refusals import answer, judge
+from picloud.server.requests import REST_BYTES_MAX, Requests
 
 KEEPALIVE_S = 150  # longer than Caddy keeps its end (120 s), so that no request crosses our closing
 MASTER_GRACE_S = 4  # from SIGTERM until the arbiter kills: `picloud up` waits a little longer
@@ -39,14 +38,12 @@ _HEAD_S = 10.0
 _LINGER_S = (
     2.0  # for the client to close, too, after the last answer: else unread bytes would destroy it (RFC 9112 9.6)
 )
-_REST_S = 5.0  # for the rest of a body that the application did not read
-_REST_BYTES_MAX = 64 * 1024
 _READ_BYTES = 16 * 1024
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
-    """A connection is in one of four rooms, or in a thread's hands."""
+class Worker(Requests):
+    """A connection is in one of five rooms, or in a thread's hands."""
 
     lifeline = -1  # readable when the arbiter is gone; set after fork
 
@@ -56,7 +53,9 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         self.keepalived_conns = self._idle = Room(KEEPALIVE_S)  # handle_request looks at its length
         self._heads = Room(_HEAD_S)
         self._closing = Room(_LINGER_S)
+        self._held = Room(HOLD_S)  # those that are turned away, in a moment
         self._queued = Room(self._queue_s)  # whole heads for which there is no thread; not polled
+        self._rooms = (self._idle, self._heads, self._closing, self._held, self._queued)
         self._in_flight = 0
         self._full_until = 0.0  # while every thread is busy: from here on connections are taken again, to be refused
         self._stop_ats = [math.inf]  # only appended to: a signal's handler may run in the middle of anything
@@ -67,10 +66,6 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         """Handlers are there: let in what Arbiter.spawn_worker held back."""
         super().init_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [*self.SIGNALS, signal.SIGTTIN, signal.SIGTTOU])
-
-    def load_wsgi(self) -> None:
-        """Bodies that are not valid are not the application's to answer for."""
-        self.wsgi = guarded(self.app.wsgi(), lambda: not self.alive)
 
     def run(self) -> None:
         """Serve until told to stop, finish, and have the service write what is left."""
@@ -89,7 +84,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
 
     def _turn(self) -> None:
         """One wait, for ever if nothing can expire."""
-        deadlines = [room.next_deadline() for room in (self._idle, self._heads, self._closing, self._queued)]
+        deadlines = [room.next_deadline() for room in self._rooms]
         known = [deadline for deadline in deadlines if deadline is not None]
         if not self.alive:
             known.extend(self._stop_ats)
@@ -158,6 +153,9 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     def _on_readable(self, connection: Connection, _sock: socket.socket) -> None:
         if connection.room is self._closing:
             self._discard(connection)
+        elif connection.room is self._held:  # it goes on talking, or leaves
+            connection.keeps_alive = False
+            self._turn_away(connection)
         elif connection.room is not None:
             self._read(connection)
 
@@ -179,8 +177,9 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         if decided and (error := connection.too_long()):
             self._refuse(connection, *judge(error))
         elif decided:
-            self._leave_poller(connection)
-            self._start(connection)
+            if not self._refused(connection):
+                self._leave_poller(connection)
+                self._start(connection)
         else:
             self._wait_in(self._heads if connection.head else self._idle, connection)
 
@@ -211,18 +210,48 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     def finish_request(self, connection: Connection, fs: Any) -> None:
         """Back from a thread."""
         self._in_flight -= 1
-        if (longest := self._queued.first()) is not None:
+        while (longest := self._queued.first()) and self._in_flight < self.cfg.threads:
             self._queued.remove(longest)
-            self._start(longest)
+            if not self._refused(longest):
+                self._start(longest)
         if fs.exception() is None and fs.result():
             connection.sock.setblocking(False)
             self._go_on(connection, connection.rewind())
         else:
             self._close(connection)
 
+    def _refused(self, connection: Connection) -> bool:
+        """Whether the service refuses it before it takes a thread. It hears of it a moment later, from `_turn_away`."""
+        seen = glance(connection.head, connection.client[0] if connection.client else "")
+        refusal = seen and self.app.service.refuse(seen.asked)
+        if not seen or not refusal:
+            return False
+        connection.keeps_alive = seen.keeps_alive and self.alive
+        status, detail, headers = refusal
+        connection.refusal = answer(
+            self.app.render_problem, status, detail, headers,
+            with_body=seen.with_body, keeps_alive=connection.keeps_alive,
+        )  # fmt: skip
+        connection.head.clear()
+        self._wait_in(self._held, connection)
+        return True
+
+    def _turn_away(self, connection: Connection) -> None:
+        if not self._say(connection, connection.refusal):
+            self._drop(connection)
+        elif connection.keeps_alive:
+            self._wait_in(self._idle, connection)
+        else:
+            self._close(connection)
+
+    def _say(self, connection: Connection, text: bytes) -> bool:
+        try:
+            return connection.sock.send(text, socket.MSG_DONTWAIT) == len(text)
+        except OSError:
+            return False
+
     def _refuse(self, connection: Connection, status: int, detail: str) -> None:
-        with contextlib.suppress(OSError):
-            connection.sock.send(answer(self.app.render_problem, status, detail), socket.MSG_DONTWAIT)
+        self._say(connection, answer(self.app.render_problem, status, detail))
         self._close(connection)
 
     def _close(self, connection: Connection) -> None:
@@ -244,7 +273,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         except OSError:
             data = b""
         connection.surplus_bytes += len(data)
-        if data and connection.surplus_bytes < _REST_BYTES_MAX:
+        if data and connection.surplus_bytes < REST_BYTES_MAX:
             self._wait_in(self._closing, connection)
         else:
             self._drop(connection)
@@ -257,6 +286,8 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     def _expire(self, now: float) -> None:
         for connection in [*self._idle.overdue(now), *self._closing.overdue(now)]:
             self._drop(connection)
+        for connection in self._held.overdue(now):
+            self._turn_away(connection)
         for connection in self._heads.overdue(now):
             if connection.head:
                 self._refuse(connection, 408, "the request's head did not come to its end in time")
@@ -265,49 +296,3 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         for connection in self._queued.overdue(now):
             self._queued.remove(connection)
             self._refuse(connection, 503, "every thread is busy; try again in a moment")
-
-    # ── requests, in a thread ───────────────────────────────────────────────────────────────────────────────────────
-
-    def handle(self, conn: Connection) -> bool:
-        """Serve one request → whether another may follow. Replaces gunicorn's, which also speaks TLS and HTTP/2."""
-        request = None
-        try:
-            request = conn.next_request()
-            _require_host(request)
-            request.headers = _joined(request.headers)
-            WholeBody(request, conn.sock)
-            return bool(self.handle_request(request, conn)) and conn.finish_body(_REST_S, _REST_BYTES_MAX)
-        except (StopIteration, ConnectionError, TimeoutError, NoMoreData) as error:  # the client left, or takes nothing
-            self.log.debug("Closing a connection: %r", error)
-        except OSError:  # the answer may have begun: there is nothing left to say
-            self.log.exception("A connection failed")
-        except Exception as error:  # noqa: BLE001 - the last resort: nothing but a problem may reach the client
-            self.handle_error(request, conn.sock, conn.client, error)
-        return False
-
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Answer with a problem. gunicorn's answers with HTML that quotes the request, and logs its query."""
-        status, detail = judge(exc)
-        if isinstance(exc, ParseException):
-            self.log.info("Refused a request from %s: %d, %s", addr[0] if addr else "the socket", status, detail)
-        else:
-            self.log.exception("A request failed: %s %s", getattr(req, "method", "?"), getattr(req, "path", "?"))
-        with contextlib.suppress(OSError):
-            with_body = getattr(req, "method", "") != "HEAD"
-            client.sendall(answer(self.app.render_problem, status, detail, with_body=with_body))
-
-
-def _joined(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """One field a name, as RFC 9110 section 5.3 and RFC 6265 section 5.4 join them; WSGI leaves out the space."""
-    if len({name for name, _ in headers}) == len(headers):
-        return headers
-    joined: dict[str, str] = {}
-    for name, value in headers:
-        joined[name] = joined[name] + ("; " if name == "COOKIE" else ", ") + value if name in joined else value
-    return list(joined.items())
-
-
-def _require_host(request: Any) -> None:
-    """RFC 9112 section 3.2; gunicorn serves requests without one."""
-    if request.version >= (1, 1) and not any(name == "HOST" for name, _ in request.headers):
-        raise InvalidHeader("HOST", req=request)

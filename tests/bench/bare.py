@@ -1,5 +1,7 @@
 """The contender without scripts: Falcon says hello on the server that PiCloud uses. `python -m tests.bench.bare`."""
 
+from collections.abc import Mapping
+
 import falcon
 
 from picloud.api import problems
@@ -26,6 +28,9 @@ class Bare:
         app = falcon.App()
         app.add_route("/", Hello())
         self.wsgi = app
+
+    def refuse(self, _asked: Mapping[str, str]) -> None:
+        """Nobody."""
 
     def start(self) -> None:
         """Nothing to open."""

@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,12 @@ class Journalling:
         self._note("start")
         if "TEST_FILES" in os.environ:
             resource.setrlimit(resource.RLIMIT_NOFILE, (int(os.environ["TEST_FILES"]),) * 2)
+
+    def refuse(self, asked: Mapping[str, str]) -> tuple[int, str, dict[str, str]] | None:
+        """What is asked of /full, as if a flood were there."""
+        if not asked["RAW_URI"].startswith("/full"):
+            return None
+        return 429, "full", {"X-Asked": json.dumps(asked)}
 
     def begin_stop(self) -> None:
         self._note("begin_stop")
