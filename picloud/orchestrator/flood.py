@@ -3,9 +3,9 @@
 Owns: when a refusal stands for those that come after it. Knows nothing of slots, scripts or HTTP.
 
 While refusals are few, each is an invocation with a record. A flood of them would leave no time for those that were let
-in, and no room for their records. So from the 50th on, until there was none for a second, a refusal stands for
-everybody who wants the same: until a place becomes free here, or for 20 ms, since one may have become free in another
-process. Then one is let through to see, and what becomes of it stands next.
+in, and no room for their records. So from the 50th on, until there was none for a second, a refusal stands for everybody
+who wants the same. For each place that becomes free here one of them is let through, and one every 20 ms whatever
+happens, since a place may have become free in another process.
 """
 
 import time
@@ -27,7 +27,8 @@ class _Crowd:
     refusal: PicloudError
     count: int  # of refusals that were earned the long way
     last: float  # refusal, of either kind
-    until: float  # it stands
+    until: float  # it stands, but for …
+    free: int = 0  # … places that nobody took yet
 
 
 class Flood:
@@ -45,13 +46,13 @@ class Flood:
             if len(self._crowds) >= _PLACES_MAX:
                 self._crowds.clear()
             crowd = self._crowds[place] = _Crowd(refusal, 0, now, now)
-        crowd.refusal, crowd.last, crowd.until = refusal, now, now + _STANDS_S
+        crowd.refusal, crowd.last, crowd.until, crowd.free = refusal, now, now + _STANDS_S, 0
         crowd.count += 1
 
     def freed(self, place: str) -> None:
-        """There may be room: let the next one through."""
+        """Somebody left: one more may be let through."""
         if crowd := self._crowds.get(place):
-            crowd.until = 0.0
+            crowd.free += 1
 
     def standing(self, place: str) -> PicloudError | None:
         """The refusal that stands for whoever comes now; None: let this one through."""
@@ -61,8 +62,9 @@ class Flood:
         now = self._clock()
         if now - crowd.last > _QUIET_S:
             return None
-        if now >= crowd.until:
-            crowd.until = now + _STANDS_S  # the next ones wait for what becomes of this one
+        if crowd.free or now >= crowd.until:
+            crowd.free = max(0, crowd.free - 1)
+            crowd.until = now + _STANDS_S
             return None
         crowd.last = now
         return crowd.refusal

@@ -58,8 +58,7 @@ class Connection:
         self.server = server
         self.room: Room | None = None
         self.head = bytearray()  # what came of the next request
-        self.refusal = b""  # that it is sent when it was held back for long enough …
-        self.keeps_alive = False  # … and whether it may ask again after that
+        self.refusal: Any = None  # the `door.Refusal` that is held back
         self.surplus_bytes = 0  # that came after an answer that ends the connection
         self._source = Source(sock)
         self.parser = RequestParser(cfg, sock, self.client)
@@ -115,8 +114,9 @@ class Connection:
 class Room:
     """Connections that wait for the same thing, each as long as the others: the first to come is the first to go."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, grain_s: float = 0.0) -> None:
         self._seconds = seconds
+        self._grain_s = grain_s  # deadlines are multiples of it, so that those of many who come one by one are few
         self._until: dict[Connection, float] = {}
 
     def __len__(self) -> int:
@@ -125,7 +125,8 @@ class Room:
     def add(self, connection: Connection, now: float) -> None:
         """Let it wait, from now on."""
         connection.room = self
-        self._until[connection] = now + self._seconds
+        until = now + self._seconds
+        self._until[connection] = -(-until // self._grain_s) * self._grain_s if self._grain_s else until
 
     def remove(self, connection: Connection) -> None:
         """Its wait is over."""

@@ -24,7 +24,7 @@ from functools import partial
 from typing import Any
 
 from picloud.server.connections import Connection, Room
-from picloud.server.door import HOLD_S, glance
+from picloud.server.door import HOLD_GRAIN_S, HOLD_S, Door
 from picloud.server.refusals import answer, judge
 from picloud.server.requests import REST_BYTES_MAX, Requests
 
@@ -53,9 +53,10 @@ class Worker(Requests):
         self.keepalived_conns = self._idle = Room(KEEPALIVE_S)  # handle_request looks at its length
         self._heads = Room(_HEAD_S)
         self._closing = Room(_LINGER_S)
-        self._held = Room(HOLD_S)  # those that are turned away, in a moment
+        self._held = Room(HOLD_S, HOLD_GRAIN_S)  # those that are turned away, in a moment
         self._queued = Room(self._queue_s)  # whole heads for which there is no thread; not polled
         self._rooms = (self._idle, self._heads, self._closing, self._held, self._queued)
+        self._door = Door(self.app.service, self.app.render_problem)
         self._in_flight = 0
         self._full_until = 0.0  # while every thread is busy: from here on connections are taken again, to be refused
         self._stop_ats = [math.inf]  # only appended to: a signal's handler may run in the middle of anything
@@ -154,8 +155,7 @@ class Worker(Requests):
         if connection.room is self._closing:
             self._discard(connection)
         elif connection.room is self._held:  # it goes on talking, or leaves
-            connection.keeps_alive = False
-            self._turn_away(connection)
+            self._turn_away(connection, hurry=True)
         elif connection.room is not None:
             self._read(connection)
 
@@ -222,24 +222,18 @@ class Worker(Requests):
 
     def _refused(self, connection: Connection) -> bool:
         """Whether the service refuses it before it takes a thread. It hears of it a moment later, from `_turn_away`."""
-        seen = glance(connection.head, connection.client[0] if connection.client else "")
-        refusal = seen and self.app.service.refuse(seen.asked)
-        if not seen or not refusal:
+        refusal = self._door.refusal(connection.head, connection.client[0] if connection.client else "")
+        if refusal is None:
             return False
-        connection.keeps_alive = seen.keeps_alive and self.alive
-        status, detail, headers = refusal
-        connection.refusal = answer(
-            self.app.render_problem, status, detail, headers,
-            with_body=seen.with_body, keeps_alive=connection.keeps_alive,
-        )  # fmt: skip
+        connection.refusal = refusal
         connection.head.clear()
         self._wait_in(self._held, connection)
         return True
 
-    def _turn_away(self, connection: Connection) -> None:
-        if not self._say(connection, connection.refusal):
+    def _turn_away(self, connection: Connection, *, hurry: bool = False) -> None:
+        if not self._say(connection, connection.refusal.text):
             self._drop(connection)
-        elif connection.keeps_alive:
+        elif connection.refusal.keeps_alive and self.alive and not hurry:
             self._wait_in(self._idle, connection)
         else:
             self._close(connection)
