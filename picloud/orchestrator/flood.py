@@ -2,10 +2,10 @@
 
 Owns: when a refusal stands for those that come after it. Knows nothing of slots, scripts or HTTP.
 
-While refusals are few, each is an invocation with a record. A flood of them would leave no time for those that were let
-in, and no room for their records. So from the 50th on, until there was none for a second, a refusal stands for everybody
-who wants the same. For each place that becomes free here one of them is let through, and one every 20 ms whatever
-happens, since a place may have become free in another process.
+While refusals are few, each is an invocation with a record. A flood of them would leave no time for those that were
+let in, and no room for their records. So from the 50th on, until there was none for a second, a refusal stands for
+everybody who wants the same. For each place that becomes free here one of them is let through, and one every 20 ms
+whatever happens, since a place may have become free in another process.
 """
 
 import time

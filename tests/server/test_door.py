@@ -1,0 +1,90 @@
+"""Who is turned away before a thread is asked: what is understood of a head, and what follows on the connection."""
+
+import json
+
+import pytest
+
+from picloud.server.door import glance, is_alone
+from tests.server.harness import Server, read_answer, read_to_end
+
+FULL = b"GET /full HTTP/1.1\r\nHost: localhost\r\n"
+
+
+def test_a_glance_sees_what_is_asked_and_by_whom() -> None:
+    head = (
+        b"GET /a?b HTTP/1.1\r\nX-Host: no\r\nhOST: me.example \r\nORIGIN:https://p.example\r\n\r\nHost: other\r\n\r\n"
+    )
+    assert glance(head, "1.2.3.4") == {
+        "REQUEST_METHOD": "GET",
+        "RAW_URI": "/a?b",
+        "REMOTE_ADDR": "1.2.3.4",
+        "HTTP_HOST": "me.example",
+        "HTTP_ORIGIN": "https://p.example",
+    }
+
+
+@pytest.mark.parametrize(
+    "head", [b"\x16\x03\x01\r\n\r\n", b"GET  / HTTP/1.1\r\n\r\n", b"GET /\r\n\r\n", b"GET / HTTP/2.0\r\n\r\n", b"\n"]
+)
+def test_what_is_no_request_line_is_left_to_the_parser(head: bytes) -> None:
+    assert glance(head, "") is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Content-Length: 1", b"content-length : 1", b"Transfer-Encoding: chunked", b"Connection: close",
+        b"Expect: 100-continue", b"Upgrade: h2c", b" folded: 1", b"no colon", b"a\0b: 1", b"A: 1\r\n\r\nmore",
+    ],
+)  # fmt: skip
+def test_what_may_be_more_than_a_head_is_not_alone(line: bytes) -> None:
+    head = FULL + line + b"\r\n\r\n"
+    assert not is_alone(head)
+    assert is_alone(FULL + b"Accept: */*\r\n\r\n")
+
+
+def test_who_is_turned_away_may_ask_again_on_the_same_connection(server: Server) -> None:
+    with server.connect() as client:
+        for _ in range(2):
+            client.sendall(FULL + b"Origin: https://p.example\r\n\r\n")
+            response, body = read_answer(client)
+            assert (response.status, response.getheader("retry-after")) == (429, "1")
+            assert json.loads(body) == {"status": 429, "detail": "full"}
+            assert json.loads(response.headers["x-asked"])["HTTP_ORIGIN"] == "https://p.example"
+        client.sendall(FULL.replace(b"/full", b"/hello") + b"\r\n")
+        assert read_answer(client)[1] == b"hello"
+
+
+def test_a_body_that_nobody_reads_ends_the_connection(server: Server) -> None:
+    answer = server.raw(
+        FULL.replace(b"GET", b"POST") + b"Content-Length: 30\r\n\r\nGET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
+    )
+    assert answer.startswith(b"HTTP/1.1 429 ")
+    assert b"\r\nConnection: close\r\n" in answer
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_http_1_0_is_turned_away_and_closed(server: Server) -> None:
+    assert b"\r\nConnection: close\r\n" in server.raw(b"GET /full HTTP/1.0\r\n\r\n")
+
+
+def test_who_goes_on_talking_is_answered_and_closed(server: Server) -> None:
+    with server.connect() as client:
+        client.sendall(FULL + b"\r\n")
+        client.sendall(FULL + b"\r\n")
+        assert read_to_end(client).startswith(b"HTTP/1.1 429 ")
+
+
+def test_who_ends_their_side_is_answered(server: Server) -> None:
+    with server.connect() as client:
+        client.sendall(FULL + b"\r\n")
+        client.shutdown(1)
+        assert read_to_end(client).startswith(b"HTTP/1.1 429 ")
+
+
+def test_an_answer_to_head_has_no_body(server: Server) -> None:
+    with server.connect() as client:
+        for _ in range(2):
+            client.sendall(FULL.replace(b"GET", b"HEAD") + b"\r\n")
+            response, body = read_answer(client, "HEAD")
+            assert (response.status, body) == (429, b"")
