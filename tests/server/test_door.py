@@ -3,7 +3,12 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from picloud.orchestrator.cors import preflight_of
+from picloud.orchestrator.request import Proxies, segments
+from picloud.patterns import host_of
 from picloud.server.door import glance, is_alone
 from tests.server.harness import Server, read_answer, read_to_end
 
@@ -28,6 +33,28 @@ def test_a_glance_sees_what_is_asked_and_by_whom() -> None:
 )
 def test_what_is_no_request_line_is_left_to_the_parser(head: bytes) -> None:
     assert glance(head, "") is None
+
+
+@given(
+    target=st.text("/%?#[]:@*aF.\\", min_size=1), host=st.text("[]:.%a1 \xe9"), forwarded=st.text("[],:.a"),
+    method=st.sampled_from(("GET", "OPTIONS", "CONNECT")),
+)  # fmt: skip
+def test_whatever_is_asked_the_loop_survives_what_is_made_of_it(
+    target: str, host: str, forwarded: str, method: str
+) -> None:
+    lines = (
+        f"{method} {target} HTTP/1.1",
+        f"Host: {host}",
+        f"X-Forwarded-Host: {forwarded}",
+        f"Origin: {host}",
+        "",
+        "",
+    )
+    asked = glance("\r\n".join(lines).encode("latin-1"), "::1")
+    assert asked
+    assert segments(asked)
+    host_of(Proxies("::1").host(asked))
+    preflight_of(asked)
 
 
 @pytest.mark.parametrize(
