@@ -171,6 +171,7 @@ def test_host_calls_are_made_up_to_their_limit_and_not_one_more(probing: Running
 SPIN = "while true do end"
 SHIELDED = "while true do pcall(function() while true do end end) end"
 IN_C = "local s = ('a'):rep(1e5) while true do s:find(('.-'):rep(9) .. 'b') end"
+TRIES = 10
 TIMES = [(limit, source) for limit in ("wall_ms", "cpu_ms") for source in (SPIN, SHIELDED, IN_C)]
 
 
@@ -178,16 +179,18 @@ TIMES = [(limit, source) for limit in ("wall_ms", "cpu_ms") for source in (SPIN,
 def test_a_time_ends_no_earlier_than_its_limit_and_soon_after(picloud: Running, name: str, source: str) -> None:
     picloud.deploy("endless", source)
     limit(picloud, "endless", **{"wall_ms": 60_000, "cpu_ms": 60_000, name: 700})
-    records = [picloud.record_of(ask(picloud, "endless")) for _ in range(3)]
-    assert {record["outcome"] for record in records} == {"timeout" if name == "wall_ms" else "cpu-limit"}
-    used = [record["run_ms" if name == "wall_ms" else "cpu_ms"] for record in records]
+    used: list[float] = []
+    while len(used) < TRIES and (not used or used[-1] > 700 * 1.1 + 50):  # a busy machine may be late, but not always
+        record = picloud.record_of(ask(picloud, "endless"))
+        assert record["outcome"] == ("timeout" if name == "wall_ms" else "cpu-limit")
+        used.append(record["run_ms" if name == "wall_ms" else "cpu_ms"])
     assert min(used) >= 700
-    assert min(used) <= 700 * 1.1 + 50  # the best of three: a busy machine may be late
+    assert min(used) <= 700 * 1.1 + 50
 
 
 def test_who_stays_within_both_times_is_let_be(picloud: Running) -> None:
     picloud.deploy("brief", "local t = os.clock() while os.clock() < t + 0.5 do end return 'done'")
-    limit(picloud, "brief", cpu_ms=700)
+    limit(picloud, "brief", cpu_ms=700, wall_ms=60_000)
     answer = ask(picloud, "brief")
     assert answer.body == b"done"
     assert 450 <= picloud.record_of(answer)["cpu_ms"] < 700
