@@ -98,7 +98,7 @@ class Admission:
 
     def refusal(self, script: str) -> PicloudError | None:
         """What a script's run would be refused with, as so many were a moment ago; None: try. Never waits."""
-        return self._flood.standing(_NODE) or self._flood.standing(script)
+        return self._flood.standing(script) or self._flood.standing(_NODE)  # a place in the node is not for its crowd
 
     def _refused(self, place: str, refusal: PicloudError) -> PicloudError:
         self._flood.refused(place, refusal)

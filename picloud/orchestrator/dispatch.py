@@ -145,7 +145,8 @@ class Dispatcher:
         program = asked.program
         limit = program.settings.limits.concurrency
         try:
-            with self._admission.node() as place, self._admission.script(program.script, limit):
+            # who is over the script's limit takes no place in the node from others
+            with self._admission.script(program.script, limit), self._admission.node() as place:
                 mark = partial(self._journal.mark, program, asked.request, asked.started_at)
                 return self._settled(asked, Surroundings(mark, self._executor.parked, place.parked))
         except tuple(_OUTCOMES) as error:

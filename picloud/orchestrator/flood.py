@@ -4,10 +4,12 @@ Owns: when a refusal stands for those that come after it. Knows nothing of slots
 
 While refusals are few, each is an invocation with a record. A flood of them would leave no time for those that were
 let in, and no room for their records. So from the 50th on, until there was none for a second, a refusal stands for
-everybody who wants the same. For each place that becomes free here one of them is let through, and one every 20 ms
-whatever happens, since a place may have become free in another process.
+everybody who wants the same. For each place that becomes free here one of them is let through. There may be more places
+than those, which others held when this began: so every 20 ms one more is let through to see, and if nobody is refused,
+then two, then four.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from picloud.errors import PicloudError
 
 FEW = 50  # refusals
 _QUIET_S = 1.0
-_STANDS_S = 0.02
+_TRY_S = 0.02
 _PLACES_MAX = 1_000  # of which refusals are remembered
 
 
@@ -27,8 +29,9 @@ class _Crowd:
     refusal: PicloudError
     count: int  # of refusals that were earned the long way
     last: float  # refusal, of either kind
-    until: float  # it stands, but for …
-    free: int = 0  # … places that nobody took yet
+    try_at: float  # from then on more are let through to see
+    free: int = 0  # how many are to be let through
+    tries: int = 1  # how many more it will be at `try_at`
 
 
 class Flood:
@@ -37,34 +40,42 @@ class Flood:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._crowds: dict[str, _Crowd] = {}
+        self._mutex = threading.Lock()
 
     def refused(self, place: str, refusal: PicloudError) -> None:
-        """Somebody was refused there, after all was tried."""
-        now = self._clock()
-        crowd = self._crowds.get(place)
-        if crowd is None or now - crowd.last > _QUIET_S:
-            if len(self._crowds) >= _PLACES_MAX:
-                self._crowds.clear()
-            crowd = self._crowds[place] = _Crowd(refusal, 0, now, now)
-        crowd.refusal, crowd.last, crowd.until, crowd.free = refusal, now, now + _STANDS_S, 0
-        crowd.count += 1
+        """Somebody was refused there, after all was tried: so whatever was left is taken."""
+        with self._mutex:
+            now = self._clock()
+            crowd = self._crowds.get(place)
+            if crowd is None or now - crowd.last > _QUIET_S:
+                if len(self._crowds) >= _PLACES_MAX:
+                    self._crowds.clear()
+                crowd = self._crowds[place] = _Crowd(refusal, 0, now, now)
+            crowd.refusal, crowd.last, crowd.try_at = refusal, now, now + _TRY_S
+            crowd.free, crowd.tries = 0, 1
+            crowd.count += 1
 
     def freed(self, place: str) -> None:
         """Somebody left: one more may be let through."""
-        if crowd := self._crowds.get(place):
-            crowd.free += 1
+        with self._mutex:
+            if crowd := self._crowds.get(place):
+                crowd.free += 1
 
     def standing(self, place: str) -> PicloudError | None:
         """The refusal that stands for whoever comes now; None: let this one through."""
-        crowd = self._crowds.get(place)
-        if crowd is None or crowd.count < FEW:
-            return None
-        now = self._clock()
-        if now - crowd.last > _QUIET_S:
-            return None
-        if crowd.free or now >= crowd.until:
-            crowd.free = max(0, crowd.free - 1)
-            crowd.until = now + _STANDS_S
-            return None
-        crowd.last = now
-        return crowd.refusal
+        with self._mutex:
+            crowd = self._crowds.get(place)
+            now = self._clock()
+            if crowd is None or crowd.count < FEW or now - crowd.last > _QUIET_S:
+                return None
+            return _refusal(crowd, now)
+
+
+def _refusal(crowd: _Crowd, now: float) -> PicloudError | None:
+    if not crowd.free and now >= crowd.try_at:
+        crowd.free, crowd.tries, crowd.try_at = crowd.tries, 2 * crowd.tries, now + _TRY_S
+    if crowd.free:
+        crowd.free -= 1
+        return None
+    crowd.last = now
+    return crowd.refusal

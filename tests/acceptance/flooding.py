@@ -1,10 +1,12 @@
-"""Many clients at once, in a process of their own: `python -m tests.acceptance.flooding PORT PATH CLIENTS SECONDS RATE`
+"""Many clients at once, in a process of their own: `python -m tests.acceptance.flooding PORT PATH PHASE…`
 
-Each client has one connection. With RATE 0 it asks again as soon as it is answered; else so many requests a second are
-begun, whatever becomes of them, each by a client that waits for nothing. On stdout as JSON: a list of [status, ms until
-the answer, whether it says when to come again], and how many connections were lost.
+A phase is `CLIENTS:SECONDS:TIMES`. Each client has one connection. With TIMES 0 it asks again as soon as it is
+answered; else requests are begun at so many times the rate that was served in the phase before, whatever becomes of
+them, each by a client that waits for nothing. Each phase ends when whoever asked has been answered. On stdout as JSON,
+for each phase: the fields of `Load`.
 """
 
+import contextlib
 import json
 import re
 import select
@@ -13,9 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
-from tests.running import ROOT
+from tests.running import PATIENCE_S, ROOT
 
 OK = 200
 REFUSED = (429, 503)
@@ -26,47 +29,72 @@ _AGAIN = re.compile(rb"\r\nretry-after: \d+\r\n", re.IGNORECASE)
 _TICK_S = 0.005
 
 
+class Seen(NamedTuple):
+    """One answer."""
+
+    status: int
+    ms: float  # from the request to its end
+    again: bool  # whether it has Retry-After
+    at_s: float  # when it was asked for, from the beginning of the phase
+
+
 @dataclass(frozen=True)
 class Load:
-    """What the clients saw."""
+    """What the clients saw in a phase."""
 
-    answers: list[tuple[int, float, bool]]  # status, ms, whether it has Retry-After
-    lost: int  # connections that ended without an answer
+    seconds: float  # in which was asked
+    asked: int
+    answers: list[Seen]
+
+    def after(self, seconds: float) -> "Load":
+        """What was asked for from then on, and answered."""
+        later = [seen for seen in self.answers if seen.at_s >= seconds]
+        return Load(self.seconds - seconds, len(later), later)
 
     def served_ms(self) -> list[float]:
         """How long each had to wait who got what it asked for."""
-        return sorted(ms for status, ms, _ in self.answers if status == OK)
+        return sorted(seen.ms for seen in self.answers if seen.status == OK)
 
     def refused_ms(self) -> list[float]:
         """How long each had to wait who was refused."""
-        return sorted(ms for status, ms, _ in self.answers if status in REFUSED)
+        return sorted(seen.ms for seen in self.answers if seen.status in REFUSED)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What the clients are to do."""
+
+    clients: int
+    seconds: float
+    times: float = 0  # as many as were served before; 0: each client asks again at once
 
 
 def percentile(sorted_values: list[float], percent: int) -> float:
-    """At least so many of a hundred are as small as this."""
-    return sorted_values[min(len(sorted_values) - 1, len(sorted_values) * percent // 100)]
+    """At least so many of a hundred are as small as this; infinite if there is none."""
+    rank = len(sorted_values) * percent // 100
+    return sorted_values[min(len(sorted_values) - 1, rank)] if sorted_values else float("inf")
 
 
 class Flood:
     """The clients' process: begun at once."""
 
-    def __init__(self, port: int, path: str, *, clients: int, seconds: float, rate: float = 0) -> None:
-        self._seconds = seconds
+    def __init__(self, port: int, path: str, *phases: Phase) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`; a pipe would fill up
-        argv = [sys.executable, "-m", "tests.acceptance.flooding", *map(str, (port, path, clients, seconds, rate))]
+        told = [f"{phase.clients}:{phase.seconds}:{phase.times}" for phase in phases]
+        argv = [sys.executable, "-m", "tests.acceptance.flooding", str(port), path, *told]
         self._process = subprocess.Popen(argv, cwd=ROOT, stdout=self._output)
 
     def goes_on(self) -> bool:
         """Whether there are clients still."""
         return self._process.poll() is None
 
-    def end(self) -> Load:
-        """Wait for it → what the clients saw."""
+    def end(self) -> list[Load]:
+        """Wait for it → what the clients saw, phase by phase."""
         assert self._process.wait() == 0
         with self._output as output:
             output.seek(0)
             said = json.load(output)
-        return Load([(status, ms, again) for status, ms, again in said["answers"]], said["lost"])
+        return [Load(it["seconds"], it["asked"], [Seen(*seen) for seen in it["answers"]]) for it in said]
 
 
 class _Client:
@@ -74,11 +102,11 @@ class _Client:
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.address = address
-        self.began = 0.0
+        self.began = 0.0  # 0: it rests
         self.connect()
 
     def connect(self) -> None:
-        self.socket = socket.create_connection(self.address)
+        self.socket = socket.create_connection(self.address, PATIENCE_S)
         self.received = b""
 
 
@@ -87,37 +115,58 @@ class _Crowd:
         self.request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
         self.poller = select.epoll()
         self.clients: dict[int, _Client] = {}
-        self.answers: list[tuple[int, float, bool]] = []
-        self.lost = 0
+        self.answers: list[Seen] = []
         self.resting = [self._enter(_Client(("127.0.0.1", port))) for _ in range(clients)]
+        self.asked = self.under_way = 0
+        self.began = time.monotonic()
 
-    def ask(self, client: _Client) -> None:
+    def run(self, seconds: float, per_s: float) -> Load:
+        begun = 0
+        while (passed := time.monotonic() - self.began) < seconds:
+            due = int(passed * per_s) - begun if per_s else len(self.resting)
+            for _ in range(min(due, len(self.resting))):
+                self._ask(self.resting.pop())
+            begun += max(0, due)  # those for whom nobody rests are given up
+            self._wait(_TICK_S)
+        while self.under_way and time.monotonic() < self.began + seconds + PATIENCE_S:
+            self._wait(_TICK_S)
+        for client in self.clients.values():
+            client.socket.close()
+        self.poller.close()
+        return Load(seconds, self.asked, self.answers)
+
+    def _ask(self, client: _Client) -> None:
         client.began = time.monotonic()
-        client.socket.sendall(self.request)
+        self.asked += 1
+        self.under_way += 1
+        with contextlib.suppress(OSError):  # it is read that it is gone
+            client.socket.sendall(self.request)
 
-    def wait(self, seconds: float) -> list[_Client]:
-        """→ who has been answered, and may ask again."""
-        return [client for number, _ in self.poller.poll(seconds) if (client := self._read(self.clients[number]))]
+    def _wait(self, seconds: float) -> None:
+        for number, _ in self.poller.poll(seconds):
+            self._read(self.clients[number])
 
-    def _read(self, client: _Client) -> _Client | None:
-        data = client.socket.recv(65536)
-        if not data:
-            self.lost += client.began > 0
-            return self._again(client)
+    def _read(self, client: _Client) -> None:
+        data = _received(client.socket)
         client.received += data
         head = _HEAD.match(client.received)
-        if head is None or len(client.received) < head.end() + int(head[2]):
-            return None
-        waited_ms = (time.monotonic() - client.began) * 1000
-        self.answers.append((int(head[1]), waited_ms, _AGAIN.search(head[0]) is not None))
-        client.received, client.began = b"", 0.0
-        return self._again(client) if _CLOSES.search(head[0]) else client
+        if not data:
+            self._rest(client, closed=True)
+        elif head and len(client.received) >= head.end() + int(head[2]):
+            waited_ms = (time.monotonic() - client.began) * 1000
+            again = _AGAIN.search(head[0]) is not None
+            self.answers.append(Seen(int(head[1]), waited_ms, again, client.began - self.began))
+            self._rest(client, closed=_CLOSES.search(head[0]) is not None)
 
-    def _again(self, client: _Client) -> _Client:
-        del self.clients[client.socket.fileno()]
-        client.socket.close()
-        client.connect()
-        return self._enter(client)
+    def _rest(self, client: _Client, *, closed: bool) -> None:
+        self.under_way -= client.began > 0
+        client.received, client.began = b"", 0.0
+        if closed:
+            del self.clients[client.socket.fileno()]
+            client.socket.close()
+            client.connect()
+            self._enter(client)
+        self.resting += [client]
 
     def _enter(self, client: _Client) -> _Client:
         self.clients[client.socket.fileno()] = client
@@ -125,19 +174,23 @@ class _Crowd:
         return client
 
 
-def main(port: str, path: str, clients: str, seconds: str, rate: str) -> None:
+def _received(connection: socket.socket) -> bytes:
+    try:
+        return connection.recv(65536)
+    except OSError:
+        return b""
+
+
+def main(port: str, path: str, *phases: str) -> None:
     """Be the clients."""
-    crowd = _Crowd(int(port), path, int(clients))
-    per_s, resting = float(rate), crowd.resting
-    began = time.monotonic()
-    begun = 0
-    while (passed := time.monotonic() - began) < float(seconds):
-        due = int(passed * per_s) - begun if per_s else len(resting)
-        for _ in range(min(due, len(resting))):
-            crowd.ask(resting.pop())
-        begun += max(0, due)  # those for whom nobody rests are given up
-        resting += crowd.wait(_TICK_S)
-    sys.stdout.write(json.dumps({"answers": crowd.answers, "lost": crowd.lost}))
+    loads: list[Load] = []
+    served_per_s = 0.0
+    for phase in phases:
+        clients, seconds, times = phase.split(":")
+        load = _Crowd(int(port), path, int(clients)).run(float(seconds), float(times) * served_per_s)
+        served_per_s = served_per_s if float(times) else len(load.served_ms()) / float(seconds)
+        loads.append(load)
+    sys.stdout.write(json.dumps([asdict(load) for load in loads]))
 
 
 if __name__ == "__main__":

@@ -57,8 +57,37 @@ def test_who_is_let_through_in_vain_ends_it_for_the_others(flood: Flood) -> None
 
 
 def test_one_tries_now_and_then_whatever_happens(flood: Flood, clock: Clock) -> None:
+    for _ in range(3):
+        clock.now += 0.03
+        assert [flood.standing("a") for _ in range(3)] == [None, REFUSAL, REFUSAL]
+        flood.refused("a", REFUSAL)
+
+
+def test_while_nobody_is_let_through_in_vain_more_and_more_are(flood: Flood, clock: Clock) -> None:
+    let_through = []
+    for _ in range(5):
+        clock.now += 0.03
+        let_through.append([flood.standing("a") for _ in range(20)].count(None))
+    assert let_through == [1, 2, 4, 8, 16]
+    flood.refused("a", REFUSAL)
     clock.now += 0.03
     assert [flood.standing("a") for _ in range(3)] == [None, REFUSAL, REFUSAL]
+
+
+def test_it_ends_though_places_are_left_and_taken_all_the_time(flood: Flood, clock: Clock) -> None:
+    inside, refusals = 3, 0  # of ten that could be, and want to be
+    for _ in range(100):
+        clock.now += 0.005
+        inside -= 1
+        flood.freed("a")
+        refused = 0
+        while inside + refused < 10:
+            if flood.standing("a"):
+                refused += 1
+            else:
+                inside += 1
+        refusals = refusals + refused if refused else 0
+    assert (inside, refusals) == (10, 0)
 
 
 def test_after_a_quiet_second_it_is_over(flood: Flood, clock: Clock) -> None:
@@ -71,7 +100,8 @@ def test_after_a_quiet_second_it_is_over(flood: Flood, clock: Clock) -> None:
 def test_while_refusals_go_on_it_is_not_over(flood: Flood, clock: Clock) -> None:
     for _ in range(300):
         clock.now += 0.01
-        flood.standing("a")
+        if not flood.standing("a"):
+            flood.refused("a", REFUSAL)
     assert flood.standing("a") is REFUSAL
 
 
