@@ -142,7 +142,8 @@ class Admission:
             if other != slot:
                 self._release(slot)
             self._running -= 1
-            return other
+        self._flood.freed(_NODE)
+        return other
 
     def unpark(self, slot: int) -> int:
         """The way back → the slot that it holds now."""

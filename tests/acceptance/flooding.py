@@ -159,14 +159,15 @@ class _Crowd:
             self._rest(client, closed=_CLOSES.search(head[0]) is not None)
 
     def _rest(self, client: _Client, *, closed: bool) -> None:
-        self.under_way -= client.began > 0
-        client.received, client.began = b"", 0.0
+        asked, client.began, client.received = client.began > 0, 0.0, b""
         if closed:
             del self.clients[client.socket.fileno()]
             client.socket.close()
             client.connect()
             self._enter(client)
-        self.resting += [client]
+        if asked:
+            self.under_way -= 1
+            self.resting.append(client)
 
     def _enter(self, client: _Client) -> _Client:
         self.clients[client.socket.fileno()] = client
