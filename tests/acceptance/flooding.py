@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -116,7 +117,8 @@ class _Crowd:
         self.poller = select.epoll()
         self.clients: dict[int, _Client] = {}
         self.answers: list[Seen] = []
-        self.resting = [self._enter(_Client(("127.0.0.1", port))) for _ in range(clients)]
+        # taken in turn: a server closes connections on which nothing was ever asked
+        self.resting = deque(self._enter(_Client(("127.0.0.1", port))) for _ in range(clients))
         self.asked = self.under_way = 0
         self.began = time.monotonic()
 
@@ -125,7 +127,7 @@ class _Crowd:
         while (passed := time.monotonic() - self.began) < seconds:
             due = int(passed * per_s) - begun if per_s else len(self.resting)
             for _ in range(min(due, len(self.resting))):
-                self._ask(self.resting.pop())
+                self._ask(self.resting.popleft())
             begun += max(0, due)  # those for whom nobody rests are given up
             self._wait(_TICK_S)
         while self.under_way and time.monotonic() < self.began + seconds + PATIENCE_S:
