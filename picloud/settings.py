@@ -19,6 +19,8 @@ from picloud.errors import ConfigurationError
 from picloud.model import DEFAULT_POLICY, LIMITS_MOST, Access, Limits, Policy, private_hosts
 
 PREFIX = "PICLOUD_"
+INVOCATION_CONNECTIONS = 4  # of each worker, for the transactions of invocations
+INVOKE_DEPTH_MAX = 8  # of scripts that invoke each other
 
 _CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd's
 _SECRET_KEY_CREDENTIAL = "picloud-secret-key"  # noqa: S105 - a name
@@ -100,7 +102,9 @@ class ServerSettings:
     threads: int = _setting(64, "threads of each worker", _count(1024))
     pool_spare: int = _setting(8, "sandboxes that wait for work", _count(1024))
     pool_max: int = _setting(
-        32, "sandboxes alive at once, beside those whose scripts wait for the network", _count(4096)
+        32,
+        "sandboxes alive at once, beside those whose scripts wait for the network or are invoked by others",
+        _count(4096),
     )
     parked_max: int = _setting(64, "how many may wait for the network beside them", _number(0, 4096))
     queue_length: int = _setting(64, "invocations of the node that may wait for a sandbox", _count(100_000))
@@ -160,6 +164,19 @@ class ServerSettings:
     def executor_socket(self) -> Path:
         """Where sandboxes accept."""
         return self.run_dir / "executor.sock"
+
+    @property
+    def reserve_socket(self) -> Path:
+        """Where those accept that scripts invoke."""
+        return self.run_dir / "reserve.sock"
+
+    @property
+    def reserve(self) -> int:
+        """How many of those there may be: as many as all invocations can have at once, so that none ever waits.
+
+        Who invokes has a connection to the database before it has a second sandbox.
+        """
+        return self.workers * INVOCATION_CONNECTIONS * INVOKE_DEPTH_MAX
 
     @property
     def admin_token_file(self) -> Path:

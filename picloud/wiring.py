@@ -43,7 +43,7 @@ from picloud.orchestrator.router import Router
 from picloud.orchestrator.routes import Routes
 from picloud.orchestrator.secrets import SecretValues
 from picloud.sealing import KeyFile
-from picloud.settings import ServerSettings
+from picloud.settings import INVOCATION_CONNECTIONS, ServerSettings
 from picloud.storage.changes import CHANNEL, Changed, parse
 from picloud.storage.invocations import InvocationTable
 from picloud.storage.listener import Listener
@@ -57,7 +57,6 @@ from picloud.storage.unit_of_work import UnitsOfWork
 from picloud.storage.values import ValueTable
 
 _API_CONNECTIONS = 4  # of each worker, beside those that `picloud.storage` tells of
-_INVOCATION_CONNECTIONS = 4
 _RECORD_CONNECTIONS = 2  # one for batches, one for marks
 _CONNECTION_WAIT_MS = 2_000
 _READY_WITHIN_S = 3.0
@@ -112,9 +111,10 @@ class Platform:
         )
         self._executor = SandboxClient(settings.executor_socket, queue_ms=settings.queue_ms)
         self._protections_file = settings.run_dir / "protections.json"
-        self._units = UnitsOfWork(settings.database_url, size=_INVOCATION_CONNECTIONS, wait_ms=_CONNECTION_WAIT_MS)
+        self._units = UnitsOfWork(settings.database_url, size=INVOCATION_CONNECTIONS, wait_ms=_CONNECTION_WAIT_MS)
         journal = Journal(self._recorder, problems.status_of)
-        invoking = Invoking(self._router, self._admission, self._executor, journal)
+        self._reserve = SandboxClient(settings.reserve_socket, queue_ms=settings.queue_ms)
+        invoking = Invoking(self._router, self._admission, self._reserve, journal)
         self._keys = KeyFile(settings.secret_key)
         self._secrets = SecretValues(tables.secrets, self._keys, self._generation)
         self._fetcher = Fetcher(system_lookup, private_hosts(settings.private_hosts))
@@ -146,6 +146,7 @@ class Platform:
     def stop(self) -> None:
         """Answer and record what still runs, write what is left, close what is open."""
         self._executor.abort()
+        self._reserve.abort()
         self._fetcher.abort()
         self._dispatcher.wait_until_idle(_ABORT_WITHIN_S)
         self._listener.stop()

@@ -24,6 +24,8 @@ What crosses the line, and what each side believes:
   vouches for the sender's pid. Afterwards a sandbox has no way to reach it.
 - *caller → zygote*: a connection to parking.sock, for as long as the caller's script waits for the world outside.
   Nothing is said over it, and no sandbox has a descriptor of it.
+- *caller → reserve.sock*: as to executor.sock, by who holds a sandbox already and invokes another script. The zygote
+  forks the one that accepts there when somebody has come; no other sandbox has a descriptor of it.
 - *zygote → caller*: DIED, on a duplicate of the sandbox's own connection. A sandbox can forge it, about itself only.
 
 What a taken-over sandbox holds: memory up to RLIMIT_AS, CPU up to CEILING, one socket to the caller of this one
@@ -32,9 +34,9 @@ about its own answer, ask for the host calls of its own script, which the caller
 its CPU from the script's limit to the operator's maximum, never its wall time.
 It is a restricted process on a shared kernel, not a virtual machine.
 
-Modules: `protocol` (the messages) · `zygote` (forks and buries; `pool` decides, `parking` counts who waits,
-`descriptors` has the numbers, `init` is PID 1) · `lockdown` (what is given up, in which order and why; `probe` proves
-it) · `child` (one run; `limits`, `clock`, `seccomp`) · `lua`, `host`, `prelude/` (what a script sees) · `options` (the
-command line). Standard library, lupa and python-prctl only, and little of it: each page that a module touches is copied
-in every fork.
+Modules: `protocol` (the messages) · `zygote` (forks and buries; `pool` decides, `parking` counts who waits, `reserve`
+hears of who invokes, `descriptors` has the numbers, `init` is PID 1) · `lockdown` (what is given up, in which order and
+why; `probe` proves it) · `child` (one run; `limits`, `clock`, `seccomp`) · `lua`, `host`, `prelude/` (what a script
+sees) · `options` (the command line). Standard library, lupa and python-prctl only, and little of it: each page that a
+module touches is copied in every fork.
 """

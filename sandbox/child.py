@@ -52,10 +52,10 @@ class Child:
         self.filter = seccomp.Filter()
         self.parent = os.getpid()  # as a child sees it: 0 from inside a pid namespace
 
-    def live(self) -> None:
-        """From fork to exit; never returns."""
+    def live(self, listener: int | None = None) -> None:
+        """From fork to exit; never returns. ``listener``: a descriptor to accept on instead of LISTENER's."""
         try:
-            self._confine()
+            self._confine(listener)
             self._serve()
         except OSError:  # the caller has gone
             os._exit(0)
@@ -63,12 +63,14 @@ class Child:
             os._exit(_EXIT_FAULT)
         os._exit(0)
 
-    def _confine(self) -> None:
+    def _confine(self, listener: int | None) -> None:
         try:
             prctl.set_pdeathsig(_SIGKILL)
             prctl.set_name("picloud-sandbox")
             if os.getppid() != self.parent:  # it died before that line
                 os._exit(_EXIT_FAULT)
+            if listener is not None:
+                os.dup2(listener, seccomp.LISTENER, inheritable=False)
             os.closerange(0, 3)
             os.closerange(5, 1 << 20)  # duplicates of other requests' connections among them
             self._warm_up()

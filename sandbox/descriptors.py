@@ -22,14 +22,14 @@ STATUS = 5  # the pipe on which the supervisor learns what holds, and that we se
 _FIRST_FREE = 16  # numbers below are given out by name
 
 
-def open_sockets(options: Options) -> tuple[Any, Any, Any, int]:
+def open_sockets(options: Options) -> tuple[Any, Any, Any, int, int]:
     """Put listener, the children's end of the notify socket and the status pipe on their numbers, the rest above."""
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_DGRAM, 0)
     ours.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
     wanted = ((seccomp.LISTENER, options.listener), (seccomp.NOTIFY, theirs.fileno()), (STATUS, options.status))
     high = [(target, _move_up(source)) for target, source in wanted]
     kept = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM, 0, _move_up(ours.detach()))
-    parking = _move_up(options.parking)
+    parking, reserve = _move_up(options.parking), _move_up(options.reserve)
     theirs.detach()
     os.closerange(3, _FIRST_FREE)
     for target, source in high:
@@ -37,7 +37,7 @@ def open_sockets(options: Options) -> tuple[Any, Any, Any, int]:
         os.close(source)
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, seccomp.LISTENER)
     notify = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM, 0, seccomp.NOTIFY)
-    return listener, notify, kept, parking
+    return listener, notify, kept, parking, reserve
 
 
 def _move_up(descriptor: int) -> int:

@@ -15,6 +15,8 @@ class Options:
         "most",  # children alive at once, beside those whose scripts wait
         "parked",  # children whose scripts may wait beside them
         "parking",  # descriptor of the socket where their callers say so; -1 in a probe
+        "reserve",  # descriptor of the listening socket of who invokes; -1 in a probe
+        "reserved",  # children for those, beside all others
         "spare",  # children that wait
         "status",  # descriptor of the pipe to the supervisor
         "supervisor",  # its pid
@@ -28,6 +30,8 @@ class Options:
     most: int
     parked: int
     parking: int
+    reserve: int
+    reserved: int
     spare: int
     status: int
     supervisor: int

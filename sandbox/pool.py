@@ -3,17 +3,24 @@
 Owns: the state of the pool. Touches no process, descriptor or clock: `sandbox.zygote` does what this decides.
 A child is *idle* (waiting in accept), *busy* (serving the connection whose duplicate the zygote holds) or *doomed*
 (killed because its caller hung up). Some of the busy are *parked*: their scripts wait for the world outside, and do not
-count. Descriptor numbers are reused, so the order in which a batch of events is handled
-matters: hang-ups, notifications, deaths, refill (see `sandbox.zygote`).
+count. Others are *lent*: scripts invoke theirs and wait for them, so they have a share of their own, which is forked
+from when somebody comes. Descriptor numbers are reused, so the order in which a batch of events is handled matters:
+hang-ups, notifications, deaths, refill (see `sandbox.zygote`).
 """
 
 
 class Pool:
-    """State of the pool: ``spare`` sandboxes wait for work, at most ``most`` are alive beside those that are parked."""
+    """State of the pool: ``spare`` sandboxes wait for work, at most ``most`` are alive beside those that are parked.
 
-    def __init__(self, spare: int, most: int) -> None:
+    Beside all of these there are up to ``reserve`` that are lent.
+    """
+
+    def __init__(self, spare: int, most: int, reserve: int = 0) -> None:
         self.spare = min(spare, most)
         self.most = most
+        self.reserve = reserve
+        self.called = 0  # pid of one that was lent and has not accepted yet; its caller waits
+        self.lent: set[int] = set()  # of those that are called, busy or doomed
         self.parked = 0  # of the busy; their callers say so, and may have stopped waiting already
         self.idle: set[int] = set()
         self.busy: dict[int, int] = {}  # pid → the duplicate of its connection
@@ -24,7 +31,7 @@ class Pool:
     @property
     def alive(self) -> int:
         """Children that are not reaped yet."""
-        return len(self.idle) + len(self.busy) + len(self.doomed)
+        return len(self.idle) + len(self.busy) + len(self.doomed) + bool(self.called)
 
     @property
     def failing(self) -> bool:
@@ -35,11 +42,24 @@ class Pool:
         """A new child waits."""
         self.idle.add(pid)
 
+    def lends(self) -> bool:
+        """Whether to fork one child for a caller who comes to the reserve: one at a time, so that none is too many."""
+        return not self.called and len(self.lent) < self.reserve
+
+    def forked_to_lend(self, pid: int) -> None:
+        """A new child waits, for the caller who came."""
+        self.called = pid
+        self.lent.add(pid)
+
+    def waits(self, pid: int) -> bool:
+        """Whether a child has no caller yet."""
+        return pid in self.idle or (pid != 0 and pid == self.called)
+
     def accepted(self, pid: int, connection: int) -> bool:
         """An idle child has a caller now; False if ``pid`` is no idle child of ours, and ``connection`` not kept."""
-        if pid not in self.idle:
+        if not self.waits(pid):
             return False
-        self.idle.discard(pid)
+        self._no_longer_waits(pid)
         self.busy[pid] = connection
         self.by_connection[connection] = pid
         self.deaths_in_a_row = 0
@@ -59,12 +79,13 @@ class Pool:
 
     def died(self, pid: int) -> int | None:
         """A child was reaped: the duplicate of its connection, on which last words may be due, or None."""
+        self.lent.discard(pid)
         connection = self.busy.pop(pid, None)
         if connection is not None:
             del self.by_connection[connection]
             return connection
-        if pid in self.idle:
-            self.idle.discard(pid)
+        if self.waits(pid):
+            self._no_longer_waits(pid)
             self.deaths_in_a_row += 1
         self.doomed.discard(pid)
         return None
@@ -75,8 +96,13 @@ class Pool:
         Quiet: up to ``spare``. While any child computes: only below half of it, since a fork slows who is running
         (measured: 0.27 ms became 1.4 to 2.5); half a pool is what the callers of the next milliseconds need.
         """
-        if self.alive >= self.most + self.parked:
+        if self.alive - len(self.lent) >= self.most + self.parked:
             return False
         computing = len(self.busy) + len(self.doomed) > self.parked
         enough = (self.spare + 1) // 2 if computing else self.spare
         return len(self.idle) < enough
+
+    def _no_longer_waits(self, pid: int) -> None:
+        self.idle.discard(pid)
+        if pid == self.called:
+            self.called = 0

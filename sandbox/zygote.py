@@ -9,12 +9,13 @@ One batch of events is handled in this order, because descriptor numbers are reu
 
 1. hang-ups: forget and kill; nothing is opened or closed, so that no number in the batch changes its meaning.
    Only then are callers let in that say that their scripts wait for the world outside (`sandbox.parking`).
+   Who comes to the reserve (`sandbox.reserve`) is not let in here: a child will accept it.
 2. notifications, until there is none: a child has accepted, here is a duplicate of its connection. The kernel says
    whose message it is (SCM_CREDENTIALS, translated to our pid namespace); no number from a child is believed.
 3. deaths, until there is none. One in a hundred children ends before its notification was read: an unknown pid means
    looking at the notifications once more. Whose caller is still there gets last words, after a clean exit too: a caller
    that has an answer is gone or does not read them, one that has none learns why, and their absence means that we died.
-4. refill, one fork at a time, looking at new events between two.
+4. refill, one fork at a time, looking at new events between two; first for who came to the reserve.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from sandbox.options import Options
 from sandbox.parking import Parking
 from sandbox.pool import Pool
 from sandbox.probe import prove, report
+from sandbox.reserve import Reserve
 
 TYPE_CHECKING = False  # importing typing would cost each fork
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ _SCM_RIGHTS, _SCM_CREDENTIALS = 1, 2
 def main(words: list[str]) -> int:
     """Serve until killed; the exit status says why it could not."""
     options = Options(words)
-    listener, notify, ours, parking = open_sockets(options)
+    listener, notify, ours, parking, reserve = open_sockets(options)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     death_notices = signal_descriptor()
     engine = _warm_engine()
@@ -59,7 +61,7 @@ def main(words: list[str]) -> int:
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection would write to pages that the children share
-    children_max = options.most + options.parked
+    children_max = options.most + options.parked + options.reserved
     locked = lock_down(options.uid, options.gid, options.supervisor, options.memory_bytes_max, children_max)
     init = prove(locked, template.filter, options.cpu_seconds_max)
     report(locked.layers, STATUS)
@@ -69,8 +71,17 @@ def main(words: list[str]) -> int:
         template.parent = 0  # who looks out of a pid namespace sees no number
     prctl.set_name("picloud-zygote")
     epoll = select.epoll()
-    parked = Parking(parking, epoll, options.parked)
-    return Zygote(Pool(options.spare, options.most), template, epoll, parked, ours, death_notices, init).serve()
+    callers = Callers(Parking(parking, epoll, options.parked), Reserve(reserve, epoll))
+    pool = Pool(options.spare, options.most, options.reserved)
+    return Zygote(pool, template, epoll, callers, ours, death_notices, init).serve()
+
+
+class Callers:
+    """Where callers come beside the listening socket of the pool."""
+
+    def __init__(self, parking: Parking, reserve: Reserve) -> None:
+        self.parking = parking
+        self.reserve = reserve
 
 
 class Zygote:
@@ -81,7 +92,7 @@ class Zygote:
         pool: Pool,
         template: child.Child,
         epoll: select.epoll,
-        parking: Parking,
+        callers: Callers,
         notices: Any,
         death_notices: int,
         init: int,
@@ -92,16 +103,18 @@ class Zygote:
         self.death_notices = death_notices  # a signalfd of SIGCHLD
         self.init = init
         self.epoll = epoll
-        self.parking = parking
+        self.parking, self.reserve = callers.parking, callers.reserve
         self.epoll.register(notices.fileno(), select.EPOLLIN)
         self.epoll.register(death_notices, select.EPOLLIN)
-        self.own = (notices.fileno(), death_notices, parking.number)
+        self.own = (notices.fileno(), death_notices, self.parking.number, self.reserve.number)
         self.ready = False
 
     def serve(self) -> int:
         """Handle events for good; returns an exit status when it cannot go on."""
         while not self.pool.failing:
             wanting = self.pool.wants()
+            if self.pool.lends():
+                self.reserve.watch()
             if not wanting and not self.ready:
                 self._tell_ready()
             events = self.epoll.poll(0 if wanting else -1)
@@ -110,7 +123,8 @@ class Zygote:
             self._read_notifications()
             if any(number == self.death_notices for number, _ in events) and not self._reap():
                 return _fail("the init of the pid namespace died")
-            if self.pool.wants() and not self._fork():
+            lending = self.reserve.is_called(events)
+            if (lending or self.pool.wants()) and not self._fork(lending):
                 return _fail("no more sandboxes can be forked: memory is short, or the init of the pid namespace died")
         return _fail("sandboxes die before they can accept")
 
@@ -152,7 +166,7 @@ class Zygote:
             return
         for descriptor in descriptors:
             os.close(descriptor)
-        if pid in self.pool.idle or pid in self.pool.busy:  # it does not do what ours do
+        if self.pool.waits(pid) or pid in self.pool.busy:  # it does not do what ours do
             os.kill(pid, signal.SIGKILL)
 
     def _reap(self) -> bool:
@@ -177,14 +191,17 @@ class Zygote:
         _last_words(connection, status, usage)
         os.close(connection)
 
-    def _fork(self) -> bool:
+    def _fork(self, lending: bool) -> bool:
         try:
             pid = os.fork()
         except OSError:
             return False  # the next zygote is in a namespace of its own
         if pid == 0:
-            self.template.live()
-        self.pool.forked(pid)
+            self.template.live(self.reserve.number if lending else None)
+        if lending:
+            self.pool.forked_to_lend(pid)
+        else:
+            self.pool.forked(pid)
         return True
 
 

@@ -65,7 +65,8 @@ class Share:
     spare: int = 1  # that wait for work
     most: int = 1  # alive, beside those that are parked
     parked: int = 0  # whose scripts wait for the world outside
-    listeners: tuple[int, int] | None = None  # descriptors: of sandboxes, and of those that are parked
+    reserved: int = 0  # for scripts that others invoke, beside all of these
+    listeners: tuple[int, int, int] | None = None  # descriptors: of sandboxes, of parked ones, of the reserve
 
 
 def start(module: str, who: Identity, maxima: Limits, share: Share = Share()) -> Started:
@@ -84,7 +85,7 @@ def start(module: str, who: Identity, maxima: Limits, share: Share = Share()) ->
 
 
 def _numbers(who: Identity, maxima: Limits, share: Share) -> dict[str, int]:
-    listener, parking = (4, 5) if share.listeners else (-1, -1)
+    listener, parking, reserve = (4, 5, 6) if share.listeners else (-1, -1, -1)
     return {
         "cpu_seconds_max": maxima.cpu_ms // 1000 + 1,  # beyond what a script's own clock allows
         "gid": who.gid,
@@ -93,6 +94,8 @@ def _numbers(who: Identity, maxima: Limits, share: Share) -> dict[str, int]:
         "most": share.most,
         "parked": share.parked,
         "parking": parking,
+        "reserve": reserve,
+        "reserved": share.reserved,
         "spare": share.spare,
         "status": 3,
         "supervisor": os.getpid(),

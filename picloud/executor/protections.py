@@ -68,7 +68,7 @@ def inspect(settings: ServerSettings) -> list[Protection]:
     PlatformError if that says nothing.
     """
     who = launch.identity(settings.sandbox_user)
-    share = launch.Share(spare=settings.pool_spare, most=settings.pool_max, parked=settings.parked_max)
+    share = launch.Share(settings.pool_spare, settings.pool_max, settings.parked_max, settings.reserve)
     started = launch.start("probe", who, settings.policy.maxima, share)
     try:
         with os.fdopen(started.status, encoding="utf-8") as status, os.fdopen(started.log, encoding="utf-8") as log:

@@ -62,6 +62,7 @@ class Supervisor:
             undo.callback(os.close, listener.only_one(self.settings.run_dir / "executor.lock"))
             self.listener = undo.enter_context(listener.bound(self.settings.executor_socket, undo))
             self.parking = undo.enter_context(listener.made(parking_socket(self.settings.executor_socket), undo))
+            self.reserve = undo.enter_context(listener.made(self.settings.reserve_socket, undo))
             undo.callback(self.report_file.unlink, missing_ok=True)
             self.wakeups = undo.enter_context(Wakeups((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)))
             self.selector = undo.enter_context(selectors.DefaultSelector())
@@ -111,7 +112,8 @@ class Supervisor:
                 self.settings.pool_spare,
                 self.settings.pool_max,
                 self.settings.parked_max,
-                (self.listener.fileno(), self.parking.fileno()),
+                self.settings.reserve,
+                (self.listener.fileno(), self.parking.fileno(), self.reserve.fileno()),
             ),
         )
 

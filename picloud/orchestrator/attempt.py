@@ -184,14 +184,11 @@ class Attempt:
             self.shared.surroundings.mark()
         self.shared.http_calls += 1
 
-    def parked(self) -> AbstractContextManager[None]:
-        """Wait for another sandbox: this one computes nothing meanwhile."""
-        return self.shared.surroundings.sandbox_parked()
-
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Wait for the world outside: nothing of the invocation computes meanwhile, and others have its place."""
-        with self.shared.surroundings.place_parked() as parked, self.parked() if parked else nullcontext():
+        around = self.shared.surroundings
+        with around.place_parked() as parked, around.sandbox_parked() if parked else nullcontext():
             yield
 
     def settle(self, invocation: Invocation) -> None:

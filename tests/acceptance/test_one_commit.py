@@ -96,6 +96,7 @@ def ours(
             execute(dsn, GATES)
             made.deploy("writer", WRITER)
             made.deploy("spinning", "while true do end")
+            made.set("spinning", {"limits": {"wall_ms": 60_000, "cpu_ms": 60_000}})
             yield made
         finally:
             made.stop()
@@ -525,6 +526,29 @@ def test_a_large_body_goes_there_and_back(ours: Ours) -> None:
     assert answer.json["body"].encode() == body * 2
 
 
+def test_scripts_invoke_each_other_eight_deep_and_no_deeper(ours: Ours) -> None:
+    """Which takes more sandboxes than callers may hold."""
+    ours.deploy(
+        "deep",
+        """
+        return function(request)
+          local left = tonumber(request.query.left)
+          kv.set("depth/" .. left, true)
+          if left == 0 then return { body = "bottom" } end
+          local answer = invoke("deep", { query = { left = left - 1 } })
+          return { body = answer.body }
+        end
+        """,
+    )
+    ours.set("deep", {"limits": {"wall_ms": 30_000}})
+    assert ours.call("GET", "/fn/deep?left=8").body == b"bottom"
+    assert len(ours.api("GET", "scripts/deep/kv").json["items"]) == 9
+    answer = ours.call("GET", "/fn/deep?left=9")
+    assert answer.problem == "script-error"
+    assert "scripts invoke each other at most 8 deep" in answer.json["detail"]
+    assert value(ours, "deep", "depth/9") is None
+
+
 def test_a_script_that_is_invoked_by_whom_it_invokes_sees_what_that_wrote(ours: Ours) -> None:
     source = """
     local common = kv.open("common")
@@ -543,6 +567,22 @@ def test_a_script_that_is_invoked_by_whom_it_invokes_sees_what_that_wrote(ours: 
     execute(ours.dsn, "DELETE FROM kv")
     assert "'a' already runs 1 times at once" in ours.call("GET", "/fn/a").json["detail"]
     assert value(ours, "a", "trail", "?space=common") is None
+
+
+@pytest.mark.usefixtures("pair")
+def test_callers_that_hold_every_sandbox_still_find_some_for_whom_they_invoke(
+    ours: Ours, threads: ThreadPoolExecutor
+) -> None:
+    """One of them has a lock for which the others wait, in sandboxes of their own."""
+    ours.set("caller", {"kv": ["common"], "limits": {"wall_ms": 60_000}})
+    with closed(ours, IN_WRITE) as open_gate, ours.spinning("/fn/spinning", 2):
+        asked = [threads.submit(ours.call, "GET", "/fn/caller?how=gate") for _ in range(CONNECTIONS)]
+        at_gate(ours)
+        locked = f"SELECT count(*)::int FROM {BACKENDS} WHERE wait_event_type = 'Lock'"
+        eventually(lambda: execute(ours.dsn, locked)[0][0], lambda count: count == CONNECTIONS)
+        open_gate()
+        assert [it.result().json["status"] for it in asked] == [201] * CONNECTIONS
+    assert value(ours, "caller", "turn") == CONNECTIONS
 
 
 # ── connections ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -168,7 +168,7 @@ def test_who_hangs_up_ends_the_sandbox(start_executor: StartExecutor) -> None:
     assert executor.run("return 'next'").outcome is Outcome.OK
 
 
-def test_a_full_pool_is_overloaded_and_recovers(start_executor: StartExecutor) -> None:
+def test_a_full_pool_is_overloaded_and_recovers_and_who_invokes_has_a_reserve(start_executor: StartExecutor) -> None:
     executor = start_executor(pool_spare=1, pool_max=1)
     began = threading.Event()
     results: list[Run] = []
@@ -183,8 +183,11 @@ def test_a_full_pool_is_overloaded_and_recovers(start_executor: StartExecutor) -
     refused = SandboxClient(executor.settings.executor_socket, queue_ms=100).run(
         program("return 1"), request(), lambda _: None
     )
+    reserve = SandboxClient(executor.settings.reserve_socket, queue_ms=int(PATIENCE_S * 1000))
+    lent = reserve.run(program("return 1"), request(), lambda _: None)
     blocker.join()
 
+    assert lent.outcome is Outcome.OK
     assert refused.outcome is Outcome.OVERLOADED
     assert refused.detail == "no sandbox was free within 100 ms"
     assert results[0].outcome is Outcome.TIMEOUT

@@ -9,11 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from picloud.executor import protections
+from picloud.executor.client import SandboxClient
 from picloud.model import Outcome
 from tests.executor.conftest import (
     PATIENCE_S,
@@ -192,6 +195,41 @@ def test_a_caller_that_hangs_up_ends_its_sandbox_at_once(executor: Executor) -> 
     assert select.select(list(descriptors), [], [], PATIENCE_S)[0]
     for descriptor in descriptors:
         os.close(descriptor)
+
+
+class Held:
+    """Host calls that are not answered until they may be."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Semaphore(0)
+        self.may_answer = threading.Event()
+
+    def call(self, _name: str, _arguments: Sequence[bytes], _deadline: float) -> Sequence[bytes]:
+        self.asked.release()
+        self.may_answer.wait(PATIENCE_S)
+        return []
+
+
+def test_the_reserve_is_used_up_by_its_own_callers_and_serves_again(start_executor: StartExecutor) -> None:
+    """Also after one has left before it was served."""
+    executor, held = start_executor(workers=1), Held()
+    executor.await_rest()
+    reserve = SandboxClient(executor.settings.reserve_socket, queue_ms=int(PATIENCE_S * 1000))
+    os.kill(executor.zygote, signal.SIGSTOP)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as hasty:
+        hasty.connect(str(executor.settings.reserve_socket))
+    os.kill(executor.zygote, signal.SIGCONT)
+    with ThreadPoolExecutor(executor.settings.reserve + 1) as threads:
+        waiting = [
+            threads.submit(reserve.run, program("return kv.get('k')", wall_ms=60_000), request(), print, held)
+            for _ in range(executor.settings.reserve)
+        ]
+        assert all(held.asked.acquire(timeout=PATIENCE_S) for _ in waiting)
+        next_one = threads.submit(reserve.run, program("return 1"), request(), print)
+        assert executor.run("return 1").outcome is Outcome.OK  # the pool is not concerned
+        assert not next_one.done()
+        held.may_answer.set()
+        assert {it.result().outcome for it in [*waiting, next_one]} == {Outcome.OK}
 
 
 def test_sandboxes_accept_however_late_the_zygote_hears_of_it(executor: Executor) -> None:

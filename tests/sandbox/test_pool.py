@@ -103,22 +103,30 @@ def test_one_acceptance_forgives_earlier_deaths() -> None:
 
 def test_any_sequence_of_events_keeps_the_books() -> None:
     chance = random.Random(1)
-    pool, next_pid = Pool(4, 12), 0
+    pool, next_pid = Pool(4, 12, reserve=3), 0
     for _ in range(20_000):
-        assert pool.alive <= 12
+        assert pool.alive - len(pool.lent) <= 12
+        assert len(pool.lent) <= 3
+        assert pool.lent <= {pool.called} | set(pool.busy) | pool.doomed
         assert set(pool.by_connection.values()) == set(pool.busy)
         assert not pool.idle & set(pool.busy)
-        match chance.randrange(4):
+        free = next(number for number in range(10, 99) if number not in pool.by_connection)
+        match chance.randrange(6):
             case 0 if pool.wants():
                 next_pid += 1
                 pool.forked(next_pid)
             case 1 if pool.idle:
-                free = next(number for number in range(10, 99) if number not in pool.by_connection)
                 assert pool.accepted(min(pool.idle), free)
             case 2 if pool.by_connection:
                 pool.hung_up(chance.choice(list(pool.by_connection)))
             case 3 if pool.alive:
-                pool.died(chance.choice([*pool.idle, *pool.busy, *pool.doomed]))
+                waiting_ones = [*pool.idle, *([pool.called] if pool.called else [])]
+                pool.died(chance.choice([*waiting_ones, *pool.busy, *pool.doomed]))
+            case 4 if pool.lends():
+                next_pid += 1
+                pool.forked_to_lend(next_pid)
+            case 5 if pool.called:
+                assert pool.accepted(pool.called, free)
 
 
 def test_those_that_are_parked_leave_their_room_to_others() -> None:
@@ -157,3 +165,44 @@ def test_while_all_that_run_are_parked_it_refills_to_spare() -> None:
 
     pool.parked = 1
     assert pool.wants()
+
+
+def test_one_at_a_time_is_lent_to_who_invokes_beside_all_others() -> None:
+    pool = Pool(1, 1, reserve=2)
+    pool.forked(1)
+    pool.accepted(1, 20)
+    for pid, connection in ((2, 21), (3, 22)):
+        assert pool.lends()
+        pool.forked_to_lend(pid)
+        assert not pool.lends()  # until that one has accepted
+        assert pool.accepted(pid, connection)
+    assert not pool.lends()
+    assert not pool.wants()
+
+    assert pool.died(2) == 21
+    assert pool.lends()
+
+
+def test_what_is_lent_takes_no_room_from_the_pool() -> None:
+    pool = Pool(1, 1, reserve=1)
+    pool.forked_to_lend(1)
+    assert pool.wants()
+    pool.accepted(1, 20)
+    assert pool.wants()
+    pool.hung_up(20)
+    assert pool.wants()
+    assert not pool.lends()  # it is not reaped yet
+    assert pool.died(1) is None
+    assert pool.lends()
+    assert pool.alive == 0
+
+
+def test_one_that_dies_before_its_caller_came_is_lent_anew_and_counts() -> None:
+    pool = Pool(1, 2, reserve=1)
+    for pid in range(1, 6):
+        assert not pool.failing
+        pool.forked_to_lend(pid)
+        assert pool.died(pid) is None
+        assert pool.lends()
+
+    assert pool.failing

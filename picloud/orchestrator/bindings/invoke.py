@@ -7,8 +7,11 @@
 What the invoked script did is kept if it returns a response, and else undone, to a savepoint: who invokes goes on
 either way, and if it fails both are undone. Two transactions could wait for each other where no database can see it.
 
-It runs until the deadline of who invokes, or its own if that is sooner, and counts against its own `concurrency`. Its
-caller is parked meanwhile, so that callers can never hold every sandbox that they wait for.
+It runs until the deadline of who invokes, or its own if that is sooner, and counts against its own `concurrency`.
+
+Its sandbox is one of a reserve: in the pool's queue it would stand behind others, who hold every sandbox and wait for
+what its caller has locked. The reserve is never empty: the transaction begins here at the latest, so that no more
+invocations than there are connections invoke at once, and the depth is bounded, too.
 """
 
 import time
@@ -33,8 +36,8 @@ from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.attempt import Attempt, Binding, Runner
 from picloud.orchestrator.bindings.reading import latin, text
 from picloud.orchestrator.journal import Journal
+from picloud.settings import INVOKE_DEPTH_MAX
 
-_DEPTH_MAX = 8
 _HEADERS_MAX = 100
 _METHOD_BYTES_MAX = 20
 
@@ -60,15 +63,15 @@ class Invoking:
         return {"script.invoke": self._invoke}
 
     def _invoke(self, attempt: Attempt, arguments: Sequence[bytes]) -> Sequence[bytes]:
-        if attempt.depth >= _DEPTH_MAX:
-            raise InvalidRequest(f"scripts invoke each other at most {_DEPTH_MAX} deep")
+        if attempt.depth >= INVOKE_DEPTH_MAX:
+            raise InvalidRequest(f"scripts invoke each other at most {INVOKE_DEPTH_MAX} deep")
         name, request = _request(attempt.request, arguments)
         program = _until(self._resolver.resolve(name), attempt.deadline)
         if len(request.body) > program.settings.limits.request_bytes:
             raise InvalidRequest(f"'{name}' takes at most {program.settings.limits.request_bytes} bytes")
         started_at, lines = datetime.now(UTC), list[LogLine]()
         try:
-            with self._admission.script(name, program.settings.limits.concurrency), attempt.parked():
+            with self._admission.script(name, program.settings.limits.concurrency):
                 run = self._run(attempt, program, request, lines)
         except (ConcurrencyLimit, Overloaded) as error:
             raise InvalidRequest(str(error)) from None
