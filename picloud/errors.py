@@ -113,6 +113,10 @@ class DeadlinePassed(PicloudError):
     """The time that this may take is up."""
 
 
+class CallerGone(PicloudError):
+    """The caller hung up before the answer."""
+
+
 # ── ours ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -79,9 +79,10 @@ class ProbingClient(SandboxClient):
         request: Request,
         on_log: Callable[[LogLine], None],
         host_calls: HostCalls = NO_HOST_CALLS,
+        caller: socket.socket | None = None,
     ) -> Run:
         """See `SandboxClient`."""
-        return super().run(program, request, on_log, Probe(host_calls))
+        return super().run(program, request, on_log, Probe(host_calls), caller)
 
 
 @contextmanager

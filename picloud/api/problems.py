@@ -94,6 +94,11 @@ _ROWS = (
         "Fix the script.",
     ),
     Problem(
+        "caller-gone", 499, "The caller hung up",
+        "The connection was gone before the answer: the script was ended, what it wrote undone. Only records say so.",
+        "Wait longer for the answer, or have the script do less.",
+    ),
+    Problem(
         "body-too-large", 413, "The body is too large",
         "The request's body is larger than is taken: the script's `request_bytes`, or what an upload may have.",
         "Send less, or in pieces.",

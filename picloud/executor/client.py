@@ -5,6 +5,7 @@ Owns: the conversation, its two clocks, and what each end means as a `model.Outc
 and the zygote, which holds a duplicate of the connection, kills the sandbox.
 """
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -74,10 +75,18 @@ class SandboxClient:
         self._running: set[Line] = set()
         self._aborted = False
 
-    def run(self, program: Program, request: Request, on_log: OnLog, host_calls: HostCalls = NO_HOST_CALLS) -> Run:
+    def run(
+        self,
+        program: Program,
+        request: Request,
+        on_log: OnLog,
+        host_calls: HostCalls = NO_HOST_CALLS,
+        caller: socket.socket | None = None,
+    ) -> Run:
         """Run ``program`` once in a sandbox of its own. Raises nothing for what a script, sandbox or executor does.
 
-        ``on_log`` is called in this thread with each line as it arrives; what it raises ends the run.
+        ``on_log`` is called in this thread with each line as it arrives; what it and ``host_calls`` raise ends the run,
+        and so does a ``caller`` who hangs up: CallerGone.
         """
         limits = program.settings.limits
         packets = protocol.frames(protocol.REQUEST, packing.run(program, request))
@@ -91,6 +100,8 @@ class SandboxClient:
         queue_ms, accepted = _ms_since(started), time.monotonic()
         with line, self._abortable(line):
             line.deadline = accepted + limits.wall_ms / 1000
+            if caller is not None:
+                line.watch(caller)
             run = _run_outcome(line, decoder, packets[1:], limits, _Handlers(on_log, host_calls))
         if self._aborted and run.outcome is Outcome.EXECUTOR_LOST:
             run = replace(run, detail="the server was stopped while the script ran")

@@ -1,16 +1,21 @@
 """One connection to a sandbox, every call of which ends by an absolute deadline.
 
-Owns: the socket and its timers. Knows nothing of messages. Blocking calls with SO_SNDTIMEO and SO_RCVTIMEO: the kernel
-keeps the time, so there is no poll and no thread beside it.
+Owns: the socket and its timers. Knows nothing of messages. The kernel keeps the time: there is no thread beside it.
+
+A line may watch the caller for whom it is held. One who only ends its sending (half-close) still waits for the answer;
+one that is gone shows as POLLHUP or POLLERR: on a unix socket always, over TCP if it resets the connection. A plain
+close of TCP says no more than that nothing will be sent: it looks like a half-close until something is sent to it.
 """
 
 import contextlib
+import math
+import select
 import socket
 import struct
 import time
 from types import TracebackType
 
-from picloud.errors import DeadlinePassed
+from picloud.errors import CallerGone, DeadlinePassed
 from sandbox import protocol
 
 _READ_BYTES = protocol.FRAME_BYTES_MAX + 1  # one more, so that a longer packet shows
@@ -22,6 +27,7 @@ class Line:
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._watch: select.poll | None = None  # over it and the caller
 
     def __enter__(self) -> "Line":
         return self
@@ -57,8 +63,16 @@ class Line:
             return False
         return True
 
+    def watch(self, caller: socket.socket) -> None:
+        """From here on `receive` ends when the caller hangs up."""
+        self._watch = select.poll()
+        self._watch.register(self._socket, select.POLLIN)
+        self._watch.register(caller, 0)
+
     def receive(self) -> bytes:
-        """One packet; b"" when there will be none. DeadlinePassed."""
+        """One packet; b"" when there will be none. DeadlinePassed, CallerGone."""
+        if self._watch:
+            self._wait(self._watch)
         self._set_timer(socket.SO_RCVTIMEO)
         try:
             return self._socket.recv(_READ_BYTES)
@@ -68,6 +82,14 @@ class Line:
             # It died with bytes of ours unread. The error is given out once, before what is still in our queue,
             # and the last words are in there.
             return self._socket.recv(_READ_BYTES)
+
+    def _wait(self, watch: select.poll) -> None:
+        left_ms = math.ceil(max(0.0, self.deadline - time.monotonic()) * 1000)
+        ready = {descriptor for descriptor, _ in watch.poll(left_ms)}
+        if not ready:
+            raise DeadlinePassed
+        if ready != {self._socket.fileno()}:
+            raise CallerGone
 
     def _set_timer(self, which: int) -> None:
         left_us = int((self.deadline - time.monotonic()) * 1_000_000)

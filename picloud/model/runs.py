@@ -25,6 +25,7 @@ class Outcome(enum.StrEnum):
     CONCURRENCY_LIMIT = "concurrency-limit"
     BAD_RESPONSE = "bad-response"
     INVALID_REQUEST = "invalid-request"  # `request:json()` on a body that is no JSON, uncaught
+    CALLER_GONE = "caller-gone"  # and with it what was done
     CONFLICT = "conflict"  # with another invocation, and it cannot run again
     DATABASE_UNAVAILABLE = "database-unavailable"
     OUTCOME_UNKNOWN = "outcome-unknown"  # it was lost in COMMIT; or it is under way, or was when its server died

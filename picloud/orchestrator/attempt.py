@@ -5,6 +5,7 @@ does. The transaction begins with the first call that needs one, and is rolled b
 `dispatch` tells which of the two comes of a run.
 """
 
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -76,8 +77,18 @@ class Work(Protocol):
 class Runner(Protocol):
     """What runs a program in a sandbox of its own."""
 
-    def run(self, program: Program, request: Request, on_log: Callable[[LogLine], None], host_calls: HostCalls) -> Run:
-        """Run once, to one of the outcomes; raises what `host_calls` does, and nothing for what a script does."""
+    def run(
+        self,
+        program: Program,
+        request: Request,
+        on_log: Callable[[LogLine], None],
+        host_calls: HostCalls,
+        caller: socket.socket | None,
+    ) -> Run:
+        """Run once, to one of the outcomes; raises what `host_calls` does, and nothing for what a script does.
+
+        CallerGone: the ``caller`` hung up.
+        """
 
 
 class WorkSource(Protocol):
@@ -98,6 +109,7 @@ class Surroundings:
     mark: Callable[[], None]  # make it known, to last, that it is about to call out; DatabaseUnavailable
     sandbox_parked: Callable[[], AbstractContextManager[None]]  # a sandbox of it waits while the block lasts
     place_parked: Callable[[], AbstractContextManager[bool]]  # all of it does; False: it keeps its place all the same
+    caller: socket.socket | None = None  # who waits for the answer
 
 
 @dataclass(slots=True)
@@ -138,7 +150,8 @@ class Attempt:
     def run(self, runner: Runner, on_log: Callable[[LogLine], None]) -> Run:
         """Run the program in a sandbox; no secret that it got is in its lines, nor in what is said of the run."""
         mask, calls_before = self.shared.mask, self.shared.http_calls
-        run = runner.run(self.program, self.request, lambda line: on_log(mask.line(line)), self)
+        caller = self.shared.surroundings.caller
+        run = runner.run(self.program, self.request, lambda line: on_log(mask.line(line)), self, caller)
         return self.ended(run, calls_before)
 
     def ended(self, run: Run, calls_before: int = 0) -> Run:

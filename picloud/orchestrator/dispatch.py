@@ -6,7 +6,7 @@ This is the story to read first; each step has a file of its own.
 One commit (the record of a decision): what a script does to the world becomes visible when its handler returns a
 response, and not otherwise. Its first host call that needs one opens the invocation's transaction (`attempt`). A run
 that ends with a response is settled: one COMMIT takes all that it wrote and its own row, and the answer leaves after
-it. Any other end rolls back: an error, `error{…}`, a limit, a kill, an answer that is not valid.
+it. Any other end rolls back: an error, `error{…}`, a limit, a kill, an answer that is not valid, a caller who hung up.
 
 A run that clashes with another invocation (it was faster, or they would wait for each other for ever) has done nothing
 yet, so it runs again, until its deadline: unless it has called out, which cannot be undone.
@@ -15,6 +15,7 @@ An invocation that writes nothing is stateless: its record is batched, off this 
 """
 
 import random
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from functools import partial
 from typing import Protocol
 
 from picloud.errors import (
+    CallerGone,
     ConcurrencyLimit,
     DatabaseUnavailable,
     DeadlinePassed,
@@ -43,6 +45,7 @@ _PAUSE_S = (0.001, 0.1)  # before it runs again: half of the first to half of th
 _OUTCOMES: dict[type[PicloudError], Outcome] = {
     Overloaded: Outcome.OVERLOADED,
     ConcurrencyLimit: Outcome.CONCURRENCY_LIMIT,
+    CallerGone: Outcome.CALLER_GONE,
     DeadlinePassed: Outcome.TIMEOUT,
     OutcomeUnknown: Outcome.OUTCOME_UNKNOWN,
     DatabaseUnavailable: Outcome.DATABASE_UNAVAILABLE,
@@ -69,6 +72,10 @@ class _Asked:
 
 class RequestSource(Protocol):
     """What the caller sent, read before a sandbox is asked for: a slow sender holds none."""
+
+    @property
+    def caller(self) -> socket.socket | None:
+        """Who waits for the answer: if it hangs up, nobody does."""
 
     def read(self, invocation_id: str, body_bytes_max: int) -> Request:
         """BodyTooLarge, InvalidRequest; Overloaded: too many are being read."""
@@ -124,7 +131,7 @@ class Dispatcher:
         started_at, started = datetime.now(UTC), time.monotonic()
         request = source.read(invocation_id, program.settings.limits.request_bytes)
         asked = _Asked(program, request, started_at, lines=[])
-        run = self._admitted(asked)
+        run = self._admitted(asked, source.caller)
         total_ms = (time.monotonic() - started) * 1000
         self._journal.keep(self._journal.record(program, request, run, started_at, asked.lines))
         return Finished(invocation_id, run, total_ms, program.settings.expose_errors)
@@ -141,14 +148,14 @@ class Dispatcher:
                 if self._under_way == 0:
                     self._changed.notify_all()
 
-    def _admitted(self, asked: _Asked) -> Run:
+    def _admitted(self, asked: _Asked, caller: socket.socket | None) -> Run:
         program = asked.program
         limit = program.settings.limits.concurrency
         try:
             # who is over the script's limit takes no place in the node from others
             with self._admission.script(program.script, limit), self._admission.node() as place:
                 mark = partial(self._journal.mark, program, asked.request, asked.started_at)
-                return self._settled(asked, Surroundings(mark, self._executor.parked, place.parked))
+                return self._settled(asked, Surroundings(mark, self._executor.parked, place.parked, caller))
         except tuple(_OUTCOMES) as error:
             return _ended(error)
 
@@ -173,11 +180,11 @@ class Dispatcher:
             run = attempt.run(self._executor, asked.lines.append)
             if run.outcome is Outcome.OK and run.committed:
                 attempt.settle(self._journal.invocation(asked.program, asked.request, run, asked.started_at))
-            for invoked in attempt.shared.invoked:
-                self._journal.keep(invoked)
-            return run
         except tuple(_OUTCOMES) as error:
-            return attempt.ended(_ended(error))
+            run = attempt.ended(_ended(error))
+        for invoked in attempt.shared.invoked:
+            self._journal.keep(invoked)
+        return run
 
 
 def _ended(error: PicloudError) -> Run:

@@ -71,5 +71,5 @@ class Journal:
 
 def _failure_line(run: Run) -> LogLine:
     """Why a run gave no answer, in the script's own log. What its caller did wrong is no error of the script."""
-    level = Level.WARN if run.outcome is Outcome.INVALID_REQUEST else Level.ERROR
+    level = Level.WARN if run.outcome in (Outcome.INVALID_REQUEST, Outcome.CALLER_GONE) else Level.ERROR
     return LogLine(datetime.now(UTC), level, f"{run.outcome}: {run.detail}\n{run.traceback}".rstrip(), "")

@@ -6,6 +6,7 @@ Text stays as WSGI carries it (latin-1), so every byte that a client sent reache
 
 import ipaddress
 import re
+import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -74,6 +75,11 @@ class HttpRequest:
         self._proxies = proxies
         self._withheld = withheld
 
+    @property
+    def caller(self) -> socket.socket:
+        """Who waits for the answer."""
+        return connection_of(self._environ)
+
     def read(self, invocation_id: str, body_bytes_max: int) -> Request:
         """Read the body and build the request; BodyTooLarge, InvalidRequest."""
         environ = self._environ
@@ -96,6 +102,12 @@ class HttpRequest:
             trigger=Trigger.HTTP,
             params=self._params,
         )
+
+
+def connection_of(environ: Mapping[str, Any]) -> socket.socket:
+    """The connection that a request came on, as gunicorn gives it."""
+    connection: socket.socket = environ["gunicorn.socket"]
+    return connection
 
 
 def segments(environ: Mapping[str, Any]) -> list[str]:

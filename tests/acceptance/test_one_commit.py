@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -21,7 +22,7 @@ from picloud.storage.connection import connect
 from picloud.storage.embedded import EmbeddedPostgres
 from tests.fixtures_postgres import create_database, execute
 from tests.proxied_postgres import Proxy
-from tests.running import Answer, Running, eventually
+from tests.running import PATIENCE_S, Answer, Running, eventually
 
 CONNECTIONS = 4  # for invocations, of the one worker that there is here
 IN_WRITE, IN_COMMIT = 1, 2
@@ -246,6 +247,122 @@ def test_a_killed_worker_leaves_nothing(ours: Ours) -> None:
     at_rest(ours)
     eventually(lambda: ours.call("GET", "/readyz").status, lambda status: status == 200)
     assert value(ours, "writer", "n") is None
+
+
+# ── who hangs up ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def ask(ours: Ours, path: str, method: str = "GET") -> socket.socket:
+    """A connection with a request on it."""
+    connection = socket.create_connection(("127.0.0.1", ours.port), timeout=PATIENCE_S)
+    send(connection, path, method, ours.token)
+    return connection
+
+
+def send(connection: socket.socket, path: str, method: str = "GET", token: str = "") -> None:
+    head = f"{method} {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n\r\n"
+    connection.sendall(head.encode())
+
+
+def reset(connection: socket.socket) -> None:
+    """Close so that the other side is told."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("@ii", 1, 0))
+    connection.close()
+
+
+def left_alone(ours: Ours, script: str) -> dict[str, object]:
+    """The record of the one run of a script whose caller hung up, once it and its sandbox are gone."""
+    eventually(ours.computing, lambda pids: not pids)
+    at_rest(ours)
+    records = f"invocations?script={script}&outcome=caller-gone"
+    (record, *_) = eventually(lambda: ours.api("GET", records).json["items"], bool)
+    return dict(record)
+
+
+PATIENT = {"limits": {"wall_ms": 60_000, "cpu_ms": 60_000}}  # nothing but the hang-up can be what ends it
+
+
+@pytest.mark.parametrize(
+    ("script", "path", "method"),
+    [
+        ("writer", "/fn/writer?how=spin", "GET"),
+        ("hidden", "/routed?how=spin", "GET"),
+        ("spinning", "/api/v1/scripts/spinning/invoke", "POST"),
+    ],
+)
+def test_who_hangs_up_leaves_nothing_and_its_sandbox_is_killed(ours: Ours, script: str, path: str, method: str) -> None:
+    clear(ours)
+    if script == "hidden":
+        ours.deploy(script, WRITER)
+        ours.api("POST", "routes", {"path": "/routed", "script": script})
+    ours.set(script, PATIENT)
+    connection = ask(ours, path, method)
+    eventually(ours.computing, bool)
+    reset(connection)
+    record = left_alone(ours, script)
+    assert (record["status"], record["trigger"]) == (499, "invoke" if method == "POST" else "http")
+    assert log_of(ours, str(record["id"]))[-1] == "caller-gone: The caller hung up before the answer."
+    assert value(ours, script, "n") is None
+
+
+def test_over_a_unix_socket_any_close_is_a_hang_up_and_a_half_close_is_none(ours: Ours, short_dir: Path) -> None:
+    """By a second server on the same database."""
+    clear(ours, limits=PATIENT["limits"])
+    address = str(short_dir / "one-commit.web")
+    data = ours.data.parent / "other"
+    other = Running(data, {**ours.environment, "PICLOUD_DATA": str(data), "PICLOUD_BIND": f"unix:{address}"})
+    other.start()
+    try:
+        with socket.socket(socket.AF_UNIX) as half_closed, closed(ours, IN_WRITE) as open_gate:
+            half_closed.connect(address)
+            send(half_closed, "/fn/writer?how=gate")
+            half_closed.shutdown(socket.SHUT_WR)
+            at_gate(ours)
+            open_gate()
+            assert half_closed.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert value(ours, "writer", "n") == 1
+        with socket.socket(socket.AF_UNIX) as gone:
+            gone.connect(address)
+            send(gone, "/fn/writer?how=spin")
+            eventually(other.computing, bool)
+        eventually(other.computing, lambda pids: not pids)
+        at_rest(ours)
+        assert value(ours, "writer", "n") == 1
+    finally:
+        other.stop()
+
+
+def test_a_half_close_is_answered_and_committed(ours: Ours) -> None:
+    clear(ours)
+    with closed(ours, IN_WRITE) as open_gate, ask(ours, "/fn/writer?how=gate") as connection:
+        connection.shutdown(socket.SHUT_WR)
+        at_gate(ours)  # by then it has arrived, and more is asked of the sandbox
+        open_gate()
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert value(ours, "writer", "n") == 1
+
+
+def test_what_waits_behind_a_request_is_no_hang_up(ours: Ours) -> None:
+    clear(ours)
+    with closed(ours, IN_WRITE) as open_gate, ask(ours, "/fn/writer?how=gate") as connection:
+        send(connection, "/fn/writer")
+        at_gate(ours)
+        open_gate()
+        answers = b""
+        while answers.count(b"HTTP/1.1 200 ") < 2 or not answers.endswith(b"done"):
+            answers += (more := connection.recv(65536))
+            assert more
+    assert value(ours, "writer", "n") == 2
+
+
+def test_who_hangs_up_in_the_middle_of_the_commit_finds_it_done(ours: Ours) -> None:
+    clear(ours)
+    with closed(ours, IN_COMMIT) as open_gate:
+        connection = ask(ours, "/fn/writer?how=late")
+        at_gate(ours)
+        reset(connection)
+        open_gate()
+    eventually(lambda: value(ours, "writer", "n"), lambda number: number == 1)
 
 
 # ── when it is answered ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -524,6 +641,17 @@ def test_a_large_body_goes_there_and_back(ours: Ours) -> None:
     body = os.urandom(128).hex().encode() * 4_000
     answer = ours.call("POST", "/fn/caller?callee=body", body)
     assert answer.json["body"].encode() == body * 2
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_hang_up_while_another_script_runs_undoes_both(ours: Ours) -> None:
+    for name in ("caller", "callee"):
+        ours.set(name, {"kv": ["common"], **PATIENT})
+    connection = ask(ours, "/fn/caller?callee=spin")
+    eventually(ours.computing, bool)
+    reset(connection)
+    left_alone(ours, "caller")
+    assert [shared(ours, key) for key in ("caller", "callee", "afterwards")] == [None] * 3
 
 
 def test_scripts_invoke_each_other_eight_deep_and_no_deeper(ours: Ours) -> None:

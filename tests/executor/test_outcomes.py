@@ -2,12 +2,16 @@
 
 import os
 import re
+import socket
+import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 import pytest
 
+from picloud.errors import CallerGone
 from picloud.executor.client import SandboxClient
 from picloud.model import Outcome, Run
 from tests.executor.conftest import PATIENCE_S, Executor, StartExecutor, await_end, program, request
@@ -192,3 +196,52 @@ def test_a_full_pool_is_overloaded_and_recovers_and_who_invokes_has_a_reserve(st
     assert refused.detail == "no sandbox was free within 100 ms"
     assert results[0].outcome is Outcome.TIMEOUT
     assert executor.run("return 1").outcome is Outcome.OK
+
+
+# ── the caller for whom it runs ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def connected(family: socket.AddressFamily) -> tuple[socket.socket, socket.socket]:
+    """Both ends of a connection: a caller's and ours."""
+    if family == socket.AF_UNIX:
+        return socket.socketpair()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        caller = socket.create_connection(listener.getsockname())
+        return caller, listener.accept()[0]
+
+
+def reset(caller: socket.socket) -> None:
+    caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("@ii", 1, 0))
+    caller.close()
+
+
+@pytest.mark.parametrize(("family", "leave"), [(socket.AF_UNIX, socket.socket.close), (socket.AF_INET, reset)])
+def test_a_caller_who_hangs_up_ends_the_run_and_its_sandbox(
+    executor: Executor, family: socket.AddressFamily, leave: Callable[[socket.socket], None]
+) -> None:
+    caller, ours = connected(family)
+    endless = program("log.info('began') while true do end", wall_ms=60_000, cpu_ms=60_000)
+    with ours, pytest.raises(CallerGone):
+        executor.client.run(endless, request(), lambda _: leave(caller), caller=ours)
+    executor.await_rest()
+    assert executor.run("return 1").outcome is Outcome.OK
+
+
+@pytest.mark.parametrize(
+    ("family", "leave"),
+    [
+        (socket.AF_UNIX, lambda caller: caller.shutdown(socket.SHUT_WR)),
+        (socket.AF_INET, lambda caller: caller.shutdown(socket.SHUT_WR)),
+        (socket.AF_INET, socket.socket.close),  # nobody can tell it from the one above
+        (socket.AF_INET, lambda caller: caller.sendall(b"the next request")),
+    ],
+)
+def test_a_caller_who_may_wait_for_the_answer_gets_one(
+    executor: Executor, family: socket.AddressFamily, leave: Callable[[socket.socket], None]
+) -> None:
+    caller, ours = connected(family)
+    with ours, caller:
+        run = executor.client.run(
+            program("log.info('began') return 1"), request(), lambda _: leave(caller), caller=ours
+        )
+    assert run.outcome is Outcome.OK

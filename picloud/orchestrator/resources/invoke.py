@@ -1,5 +1,6 @@
 """`/api/v1/scripts/NAME/invoke`: run a script by hand."""
 
+import socket
 from typing import Annotated, Any
 
 import falcon
@@ -11,7 +12,7 @@ from picloud.messages.reading import Query, read_body
 from picloud.model import Outcome, Request, Trigger, new_id
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.ingress import ScriptResolver
-from picloud.orchestrator.request import Proxies
+from picloud.orchestrator.request import Proxies, connection_of
 from picloud.orchestrator.response import send
 
 _HEADERS: dict[str, Any] = {
@@ -20,6 +21,7 @@ _HEADERS: dict[str, Any] = {
 }
 
 
+_UNTOLD = (Outcome.OK, Outcome.CALLER_GONE)  # of outcomes, those that no caller is told as a problem
 _RECORDED_WITHIN_S = 2.0  # unless the database is away
 
 
@@ -48,7 +50,7 @@ class InvokeResource:
             204: Answer(headers=_HEADERS, meaning="The script answered with nothing"),
             "default": Answer(media=("*/*",), headers=_HEADERS, meaning="The script's own answer"),
         },
-        problems=("not-found", *(outcome for outcome in Outcome if outcome is not Outcome.OK)),
+        problems=("not-found", *(outcome for outcome in Outcome if outcome not in _UNTOLD)),
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, script: str, query: InvokeQuery) -> None:
         """Run the script once: it sees POST, path `/`, trigger `invoke`, this body and its type.
@@ -68,6 +70,11 @@ class _Invoked:
     def __init__(self, req: falcon.Request, proxies: Proxies) -> None:
         self._req = req
         self._proxies = proxies
+
+    @property
+    def caller(self) -> socket.socket:
+        """Who waits for the answer."""
+        return connection_of(self._req.env)
 
     def read(self, invocation_id: str, body_bytes_max: int) -> Request:
         """BodyTooLarge, InvalidRequest."""
