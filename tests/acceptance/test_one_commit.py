@@ -345,8 +345,8 @@ def test_a_half_close_is_answered_and_committed(ours: Ours) -> None:
 def test_what_waits_behind_a_request_is_no_hang_up(ours: Ours) -> None:
     clear(ours)
     with closed(ours, IN_WRITE) as open_gate, ask(ours, "/fn/writer?how=gate") as connection:
-        send(connection, "/fn/writer")
         at_gate(ours)
+        send(connection, "/fn/writer")
         open_gate()
         answers = b""
         while answers.count(b"HTTP/1.1 200 ") < 2 or not answers.endswith(b"done"):
