@@ -74,6 +74,10 @@ class Conflict(CallerError):
     """This clashes with what is there."""
 
 
+class StillRunning(Conflict):
+    """A request with the same Idempotency-Key is still running; try again in a moment."""
+
+
 class TransactionConflict(Conflict):
     """This clashed with another change at the same moment; nothing is stored: try again."""
 
@@ -107,6 +111,10 @@ class Overloaded(PicloudError):
 
 class ConcurrencyLimit(PicloudError):
     """The script runs as often at once as its settings allow; try again in a moment."""
+
+
+class AnswerTooLarge(PicloudError):
+    """The script's answer is larger than can be kept."""
 
 
 class DeadlinePassed(PicloudError):

@@ -45,6 +45,7 @@ from picloud.orchestrator.secrets import SecretValues
 from picloud.sealing import KeyFile
 from picloud.settings import INVOCATION_CONNECTIONS, ServerSettings
 from picloud.storage.changes import CHANNEL, Changed, parse
+from picloud.storage.idempotency import KeptAnswerTable
 from picloud.storage.invocations import InvocationTable
 from picloud.storage.listener import Listener
 from picloud.storage.logs import LogTable, listen
@@ -74,6 +75,7 @@ class _Tables:
         self.invocations = InvocationTable(pool)
         self.lines = LogTable(pool)
         self.values = ValueTable(pool)
+        self.answers = KeptAnswerTable(pool)
 
 
 class Platform:
@@ -97,7 +99,7 @@ class Platform:
         )
         retention = Retention(
             tables.invocations, keep_days=settings.retention_days, keep_rows=settings.retention_rows,
-            also=[tables.values],
+            also=[tables.values, tables.answers],
         )  # fmt: skip
         written = InvocationTable(self._record_pool)  # its own connections: no reader can hold it up
         self._recorder = Recorder(written, retention.wrote)

@@ -58,6 +58,8 @@ def _error(req: falcon.Request, resp: falcon.Response, error: errors.PicloudErro
         _unexpected(req, resp, error, _params)
         return
     _send(req, resp, TABLE[name], str(error), **_more(error))
+    if isinstance(error, errors.StillRunning):  # of all conflicts the one that goes away by itself
+        resp.set_header("retry-after", "1")
 
 
 def _more(error: errors.PicloudError) -> dict[str, Any]:

@@ -142,7 +142,8 @@ _ROWS = (
     ),
     Problem(
         "conflict", 409, "This clashes with what is there",
-        "The same thing exists already, or was changed by somebody else at the same moment.",
+        "The same thing exists already, or was changed by somebody else at the same moment; or a request with the same "
+        "`Idempotency-Key` is still running: then with `Retry-After`.",
         "The detail names what it clashes with.",
     ),
     Problem(

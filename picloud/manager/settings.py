@@ -99,6 +99,7 @@ class SettingsPatch(msgspec.Struct, forbid_unknown_fields=True):
     cors: CorsPatch | UnsetType | None = UNSET
     allow_hosts: _Hosts | UnsetType | None = UNSET
     expose_errors: bool | UnsetType | None = UNSET
+    idempotency: bool | UnsetType | None = UNSET
     kv: _Spaces | UnsetType | None = UNSET
     secrets: _Secrets | UnsetType | None = UNSET
 

@@ -51,6 +51,7 @@ class Request:
     host: str = ""
     remote_addr: str = ""
     trigger: Trigger = Trigger.HTTP
+    idempotency_key: str | None = None  # as it was sent; None: it was not
     params: HeaderList = ()  # the route's parameters; `rest` under /fn/NAME/…
     event: bytes = b""  # JSON, for later triggers
 
@@ -78,6 +79,7 @@ class Run:
     cpu_ms: float = 0.0
     memory_bytes: int = 0  # Lua's heap at the end; the process's peak if it died
     http_calls: int = 0  # that it made, whatever became of them
+    replays: str = ""  # the invocation that gave this answer, if nothing ran
 
 
 def new_id() -> str:

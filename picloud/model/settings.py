@@ -70,6 +70,7 @@ class Settings:
         None  # patterns (model.HostPattern) of what it may call; None: all that is public
     )
     expose_errors: bool = True  # whether a caller sees the script's error message
+    idempotency: bool = False  # whether it runs once for an Idempotency-Key
     kv: tuple[str, ...] = ()  # names of the shared spaces that it may use
     secrets: tuple[str, ...] = ()  # names of those that it may get
 

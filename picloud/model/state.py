@@ -8,6 +8,8 @@ from datetime import datetime
 
 import msgspec
 
+from picloud.model.runs import Response
+
 KEY_BYTES_MAX = 512  # of UTF-8
 VALUE_BYTES_MAX = 256 * 1024  # as JSON, or raw
 SPACE_BYTES_MAX = 64 * 1024 * 1024  # keys and values of one space
@@ -120,6 +122,15 @@ class Guard:
 
     version: int | None = None  # 0: nothing; None: whatever there is
     expired_too: bool = False  # whether that version may have expired meanwhile: it was there when it was read
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """What was answered to a request with an Idempotency-Key."""
+
+    invocation: str  # that gave it
+    fingerprint: bytes  # of the request
+    response: Response
 
 
 WHATEVER = Guard()

@@ -82,6 +82,12 @@ class Admission:
             self._flood.freed(_NODE)
 
     @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Wait for another invocation in the block, before any of this one: in a parked place; Overloaded."""
+        with self.node() as place, place.parked():
+            yield
+
+    @contextmanager
     def script(self, name: str, limit: int) -> Iterator[None]:
         """Hold one of a script's own slots; ConcurrencyLimit at once if all `limit` of them are taken."""
         with self._mutex:

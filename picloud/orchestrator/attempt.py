@@ -15,7 +15,7 @@ from typing import Protocol
 
 from picloud.errors import CallerError, TransactionConflict
 from picloud.executor.client import HostCallRefused, HostCalls
-from picloud.model import Entry, Guard, Invocation, LogLine, Program, Record, Request, Run, Value
+from picloud.model import Entry, Guard, Invocation, KeptAnswer, LogLine, Program, Record, Request, Run, Value
 from picloud.orchestrator.masking import Mask
 from picloud.orchestrator.reads import Reads
 
@@ -42,6 +42,16 @@ class KeyValues(Protocol):
         """Remove → whether it was there, as the guard says."""
 
 
+class KeptAnswers(Protocol):
+    """What a transaction does with answers that are kept; what a transaction raises."""
+
+    def claim(self, script_id: int, key: str, wait_ms: int) -> KeptAnswer | None:
+        """What is kept; None: nothing, and nobody else runs for it until this transaction has ended. StillRunning."""
+
+    def put(self, script_id: int, key: str, answer: KeptAnswer) -> None:
+        """Keep one."""
+
+
 class Savepoint(Protocol):
     """A state to come back to."""
 
@@ -59,6 +69,10 @@ class Work(Protocol):
     @property
     def kv(self) -> KeyValues:
         """Keys and values."""
+
+    @property
+    def answers(self) -> KeptAnswers:
+        """Those to requests that are to run once."""
 
     @property
     def writes(self) -> bool:
@@ -171,8 +185,9 @@ class Attempt:
         except CallerError as error:
             raise HostCallRefused(f"{name}: {error}") from None
 
-    def work(self) -> Work:
-        """The transaction, begun if it has not; Overloaded, DatabaseUnavailable."""
+    def work(self, deadline: float | None = None) -> Work:
+        """The transaction, begun if it has not, until the deadline of the call; Overloaded, DatabaseUnavailable."""
+        self.deadline = self.deadline if deadline is None else deadline
         if self.shared.work is None:
             self.shared.work = self.shared.source.begin(self.deadline)
         self.shared.work.deadline = self.deadline

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from picloud.model import Cors
 
 ALLOW = "access-control-allow-"  # begins the name of every header that only the settings may send
-EXPOSED = "picloud-invocation, server-timing"
+EXPOSED = "picloud-invocation, server-timing, idempotent-replayed"
 
 _ALWAYS_ALLOWED = ("GET", "HEAD", "POST")  # browsers send these without asking
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -26,6 +26,7 @@ from functools import partial
 from typing import Protocol
 
 from picloud.errors import (
+    AnswerTooLarge,
     CallerGone,
     ConcurrencyLimit,
     DatabaseUnavailable,
@@ -36,8 +37,10 @@ from picloud.errors import (
     TransactionConflict,
 )
 from picloud.model import LogLine, Outcome, Program, Request, Run
+from picloud.orchestrator import idempotency
 from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.attempt import Attempt, Attempts, Runner, Surroundings
+from picloud.orchestrator.idempotency import Claim, Twins
 from picloud.orchestrator.journal import Journal
 
 _PAUSE_S = (0.001, 0.1)  # before it runs again: half of the first to half of the last at least, and at random
@@ -46,6 +49,7 @@ _OUTCOMES: dict[type[PicloudError], Outcome] = {
     Overloaded: Outcome.OVERLOADED,
     ConcurrencyLimit: Outcome.CONCURRENCY_LIMIT,
     CallerGone: Outcome.CALLER_GONE,
+    AnswerTooLarge: Outcome.BAD_RESPONSE,
     DeadlinePassed: Outcome.TIMEOUT,
     OutcomeUnknown: Outcome.OUTCOME_UNKNOWN,
     DatabaseUnavailable: Outcome.DATABASE_UNAVAILABLE,
@@ -66,6 +70,8 @@ class _Asked:
 
     program: Program
     request: Request
+    claim: Claim | None  # it is to run once
+    caller: socket.socket | None  # who may hang up
     started_at: datetime
     lines: list[LogLine]
 
@@ -105,6 +111,7 @@ class Dispatcher:
         self._executor = executor
         self._attempts = attempts
         self._journal = journal
+        self._twins = Twins()
         self._changed = threading.Condition()  # of what follows
         self._under_way = 0
 
@@ -130,11 +137,13 @@ class Dispatcher:
     def _dispatch(self, program: Program, invocation_id: str, source: RequestSource) -> Finished:
         started_at, started = datetime.now(UTC), time.monotonic()
         request = source.read(invocation_id, program.settings.limits.request_bytes)
-        asked = _Asked(program, request, started_at, lines=[])
-        run = self._admitted(asked, source.caller)
+        claim = idempotency.claim_of(program, request)
+        asked = _Asked(program, request, claim, source.caller, started_at, lines=[])
+        run = self._admitted(asked)
         total_ms = (time.monotonic() - started) * 1000
-        self._journal.keep(self._journal.record(program, request, run, started_at, asked.lines))
-        return Finished(invocation_id, run, total_ms, program.settings.expose_errors)
+        if not run.replays:
+            self._journal.keep(self._journal.record(program, request, run, started_at, asked.lines))
+        return Finished(run.replays or invocation_id, run, total_ms, program.settings.expose_errors)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -148,14 +157,17 @@ class Dispatcher:
                 if self._under_way == 0:
                     self._changed.notify_all()
 
-    def _admitted(self, asked: _Asked, caller: socket.socket | None) -> Run:
+    def _admitted(self, asked: _Asked) -> Run:
         program = asked.program
-        limit = program.settings.limits.concurrency
+        mark = partial(self._journal.mark, program, asked.request, asked.started_at)
         try:
             # who is over the script's limit takes no place in the node from others
-            with self._admission.script(program.script, limit), self._admission.node() as place:
-                mark = partial(self._journal.mark, program, asked.request, asked.started_at)
-                return self._settled(asked, Surroundings(mark, self._executor.parked, place.parked, caller))
+            with (
+                self._twins.turn(asked.claim, self._admission.waiting),
+                self._admission.script(program.script, program.settings.limits.concurrency),
+                self._admission.node() as place,
+            ):
+                return self._settled(asked, Surroundings(mark, self._executor.parked, place.parked, asked.caller))
         except tuple(_OUTCOMES) as error:
             return _ended(error)
 
@@ -166,7 +178,7 @@ class Dispatcher:
             asked.lines.clear()
             with self._attempts.begin(_until(asked.program, deadline), asked.request, surroundings) as attempt:
                 try:
-                    return self._run(attempt, asked)
+                    return idempotency.find(attempt, asked.claim) or self._run(attempt, asked)
                 except TransactionConflict as clash:
                     if attempt.shared.http_calls:
                         detail = f"{clash}; it has called out, so it was not run again"
@@ -179,6 +191,7 @@ class Dispatcher:
         try:
             run = attempt.run(self._executor, asked.lines.append)
             if run.outcome is Outcome.OK and run.committed:
+                idempotency.keep(attempt, asked.claim, run)
                 attempt.settle(self._journal.invocation(asked.program, asked.request, run, asked.started_at))
         except tuple(_OUTCOMES) as error:
             run = attempt.ended(_ended(error))

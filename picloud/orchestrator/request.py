@@ -101,6 +101,7 @@ class HttpRequest:
             remote_addr=self._proxies.client(peer, forwarded.get("x-forwarded-for", "")),
             trigger=Trigger.HTTP,
             params=self._params,
+            idempotency_key=environ.get("HTTP_IDEMPOTENCY_KEY"),
         )
 
 

@@ -31,6 +31,7 @@ def headers(finished: Finished) -> dict[str, str]:
     return {
         "picloud-invocation": finished.id,
         "server-timing": ", ".join(f"{name};dur={ms:.2f}" for name, ms in timing),
+        **({"idempotent-replayed": "true"} if run.replays else {}),
     }
 
 

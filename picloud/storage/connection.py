@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
+from psycopg2.errors import LockNotAvailable
 from psycopg2.extensions import (
     TRANSACTION_STATUS_IDLE,
     TRANSACTION_STATUS_INTRANS,
@@ -70,6 +71,10 @@ def connect(dsn: str, *, timeouts: bool = True) -> Connection:
     return opened
 
 
+class LockTimeout(DatabaseUnavailable):
+    """Somebody else held what a statement needed, for longer than it could wait."""
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn psycopg2's errors of a lost or refusing server into DatabaseUnavailable; leave the others to the noun.
@@ -80,6 +85,8 @@ def translated() -> Iterator[None]:
         yield
     except TransactionRollbackError as error:
         raise TransactionConflict from error
+    except LockNotAvailable as error:
+        raise LockTimeout from error
     except psycopg2.Error as error:
         if not lost(error):
             raise

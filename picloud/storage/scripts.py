@@ -21,7 +21,7 @@ from picloud.model import (
     Version,
 )
 from picloud.patterns import RouteWanted
-from picloud.storage import uploads, values
+from picloud.storage import idempotency, uploads, values
 from picloud.storage.changes import Changed, announce
 from picloud.storage.connection import Cursor
 from picloud.storage.pool import Pool
@@ -93,6 +93,7 @@ class ScriptTable:
         with self._pool.transaction() as cursor:
             script = _locked(cursor, name, condition)
             values.drop(cursor, script.id)
+            idempotency.drop(cursor, script.id)
             cursor.execute("DELETE FROM scripts WHERE id = %s", (script.id,))
             announce(cursor, Changed.SCRIPT, name)
             announce(cursor, Changed.ROUTES)

@@ -18,6 +18,7 @@ from picloud.errors import DatabaseUnavailable, DeadlinePassed, OutcomeUnknown, 
 from picloud.model import Invocation
 from picloud.storage import invocations
 from picloud.storage.connection import Connection, commit, connect, translated
+from picloud.storage.idempotency import KeptAnswers
 from picloud.storage.kv import KeyValues
 from picloud.storage.pool import Pool, PoolTimeout
 
@@ -80,6 +81,7 @@ class UnitOfWork:
         self._writes = False
         self.deadline = deadline  # monotonic, s; a callee's is nearer
         self.kv = KeyValues(self)
+        self.answers = KeptAnswers(self)
 
     @property
     def writes(self) -> bool:

@@ -57,7 +57,7 @@ ALLOWED = {
 SEEN = {
     "allow-origin": PAGE,
     "allow-credentials": "true",
-    "expose-headers": "x-b, picloud-invocation, server-timing",
+    "expose-headers": "x-b, picloud-invocation, server-timing, idempotent-replayed",
 }
 
 
@@ -115,7 +115,7 @@ def test_an_options_that_is_no_preflight_runs_the_script(shared: Running) -> Non
 
 
 def test_problems_may_be_seen_too(shared: Running) -> None:
-    seen = {**SEEN, "expose-headers": "picloud-invocation, server-timing"}
+    seen = {**SEEN, "expose-headers": "picloud-invocation, server-timing, idempotent-replayed"}
     failed = shared.call("GET", "/fn/shared?fail=1", headers={"origin": PAGE})
     assert (failed.problem, allowing(failed), failed.header("vary")) == ("script-error", seen, "Origin")
     large = shared.call("POST", "/fn/shared", b"x" * (1024 * 1024 + 1), {"origin": PAGE})

@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "cors": None,
     "allow_hosts": None,
     "expose_errors": True,
+    "idempotency": False,
     "kv": [],
     "secrets": [],
 }

@@ -32,3 +32,18 @@ CREATE TABLE secrets (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
+
+-- What was answered to requests with an Idempotency-Key, to be answered again.
+CREATE TABLE kept_answers (
+    script_id   bigint NOT NULL,
+    key         text COLLATE "C" NOT NULL,
+    fingerprint bytea NOT NULL,            -- of the request
+    invocation  uuid NOT NULL,             -- that gave the answer
+    status      smallint NOT NULL,
+    headers     text NOT NULL,             -- JSON: [[NAME, VALUE], …]
+    body        bytea NOT NULL,
+    bytes       integer NOT NULL,          -- of all that, about
+    expires_at  timestamptz NOT NULL,      -- from then on it is absent, whether the row is still there or not
+    PRIMARY KEY (script_id, key)
+);
+CREATE INDEX kept_answers_expiring ON kept_answers (expires_at);
