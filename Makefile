@@ -16,7 +16,7 @@ debian = @for package in $(1); do \
 	[ -z "$$missing" ] || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint pytest test-escapes test-aarch64 bench clean packages test-packages aarch64-packages bench-packages
+.PHONY: help run test lint pytest test-escapes test-chaos test-aarch64 bench clean packages test-packages aarch64-packages bench-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ pytest: $(VENV)/ready-to-test ## the tests alone; PYTEST_ARGS='-k router -x' nar
 
 test-escapes: $(VENV)/ready-to-test ## one line for each hostile script: what it must end as, and how it ended; ESCAPES=DIR for others
 	@$(VENV)/bin/python -m tests.escapes $(if $(ESCAPES),"$(ESCAPES)")
+
+test-chaos: $(VENV)/ready-to-test ## thousands of requests while whoever answers them is killed; PICLOUD_CHAOS_SEED=N repeats the kills
+	PICLOUD_CHAOS=full $(VENV)/bin/pytest -s tests/acceptance/test_chaos.py
 
 test-aarch64: $(VENV)/ready-to-test | aarch64-packages ## the sandbox's own tests on an emulated Raspberry Pi's processor
 	PYTHON=$(VENV)/bin/python tests/aarch64/run.sh

@@ -4,8 +4,9 @@ Owns: which requests have a key, what makes two of them the same, and how those 
 of how answers are kept: that is the attempt's transaction's, so an answer is kept exactly if its effects are.
 
 Of requests with the same key one runs at a time. Those in this process wait here, in memory (`Twins`), parked: they
-take no place from others, and do not count against their script's limit. Those of other processes and nodes wait for its transaction. Whoever's turn comes looks first
-whether there is an answer: with `find`, in the transaction that would be its own. That is all that a replay costs.
+take no place from others, and do not count against their script's limit. Those of other processes and nodes wait for
+its transaction. Whoever's turn comes looks first whether there is an answer: with `find`, in the transaction that would
+be its own. That is all that a replay costs.
 """
 
 import hashlib
