@@ -40,6 +40,8 @@ _PAGE = f"""SELECT {_COLUMNS} FROM invocations
 _LATEST = f"""SELECT latest.* FROM unnest(%s::text[]) AS wanted (name) CROSS JOIN LATERAL
   (SELECT {_COLUMNS} FROM invocations WHERE script = wanted.name ORDER BY invocations.id DESC LIMIT 1) latest"""
 
+_IS_DONE = f"SELECT outcome <> '{Outcome.OUTCOME_UNKNOWN}' FROM invocations WHERE id = %s::uuid"
+
 _EXPIRING = 0x5049_4558  # the advisory lock's number, "PIEX"
 
 _EXPIRE = """DELETE FROM invocations WHERE id IN
@@ -111,6 +113,12 @@ class InvocationTable:
 def put(cursor: Cursor, it: Invocation) -> None:
     """Write one in its own transaction, which is the caller's."""
     execute_values(cursor, _INSERT, [_row(it)])
+
+
+def is_done(cursor: Cursor, invocation_id: str) -> bool:
+    """Whether the row of an invocation that came to its end is there."""
+    cursor.execute(_IS_DONE, (invocation_id,))
+    return cursor.fetchone() == (True,)
 
 
 def _parameters(wanted: InvocationFilter) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 Owns: when it begins and how it ends. `kv` and its kin, each the work of one noun, run their statements through it.
 Used by one thread. Every statement ends by the invocation's deadline.
 
-An unknown COMMIT (the connection was lost in it) is settled by asking `pg_xact_status` of the transaction on another
-connection: it is for the server to say, and it knows even after a crash.
+An unknown COMMIT (the connection was lost in it) is settled by asking on another connection: while `pg_xact_status`
+says that the transaction is in progress it may still be done; after that, the invocation's own row is there or it is
+not. The status alone would say too much: a number that no disk had seen when the server crashed is given again.
 """
 
 import time
@@ -12,12 +13,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
-from psycopg2.errors import QueryCanceled
+from psycopg2.errors import InvalidParameterValue, QueryCanceled
 
 from picloud.errors import DatabaseUnavailable, DeadlinePassed, OutcomeUnknown, Overloaded
 from picloud.model import Invocation
 from picloud.storage import invocations
-from picloud.storage.connection import Connection, commit, connect, translated
+from picloud.storage.connection import Connection, Cursor, commit, connect, translated
 from picloud.storage.idempotency import KeptAnswers
 from picloud.storage.kv import KeyValues
 from picloud.storage.pool import Pool, PoolTimeout
@@ -25,7 +26,7 @@ from picloud.storage.pool import Pool, PoolTimeout
 _SETTLE_S = 2.0  # at least, for a COMMIT whose outcome is unknown
 _RETRY_S = 0.1
 _XID = "SELECT pg_current_xact_id()::text"
-_STATUS = "SELECT pg_xact_status(%s::xid8)"
+_IN_PROGRESS = "SELECT pg_xact_status(%s::xid8) = 'in progress'"
 
 Rows = list[tuple[Any, ...]]
 
@@ -48,12 +49,13 @@ class UnitsOfWork:
         """Take one back; what is not committed is rolled back."""
         self._pool.end(connection)
 
-    def committed(self, xid: str, deadline: float) -> bool:
-        """Whether a transaction that came to its end unseen was committed; OutcomeUnknown if nobody can say in time."""
+    def committed(self, xid: str, invocation_id: str, deadline: float) -> bool:
+        """Whether an invocation's transaction, which came to its end unseen, was committed; OutcomeUnknown if nobody
+        can say in time."""
         while True:
-            status = self._status(xid)
-            if status in ("committed", "aborted"):
-                return status == "committed"
+            committed = self._committed(xid, invocation_id)
+            if committed is not None:
+                return committed
             if time.monotonic() + _RETRY_S > deadline:
                 raise OutcomeUnknown
             time.sleep(_RETRY_S)  # it is coming back, or still at it
@@ -62,14 +64,23 @@ class UnitsOfWork:
         """Close what is idle; a transaction that runs ends first."""
         self._pool.close()
 
-    def _status(self, xid: str) -> str | None:
+    def _committed(self, xid: str, invocation_id: str) -> bool | None:
+        """None: it is still at it, or the server does not answer."""
         try:
             with closing(connect(self._dsn)) as own, translated(), own.cursor() as cursor:
-                cursor.execute(_STATUS, (xid,))
-                row = cursor.fetchone()
-                return row[0] if row else None
+                if _is_in_progress(cursor, xid):
+                    return None
+                return invocations.is_done(cursor, invocation_id)  # by a later snapshot than the status
         except DatabaseUnavailable:
             return None
+
+
+def _is_in_progress(cursor: Cursor, xid: str) -> bool:
+    try:
+        cursor.execute(_IN_PROGRESS, (xid,))
+    except InvalidParameterValue:  # it crashed, and nobody has this number yet
+        return False
+    return cursor.fetchone() == (True,)
 
 
 class UnitOfWork:
@@ -138,7 +149,7 @@ class UnitOfWork:
             with translated(), self._connection.cursor() as cursor:
                 commit(cursor)
         except OutcomeUnknown:
-            if not self._units.committed(xid, max(self.deadline, time.monotonic() + _SETTLE_S)):
+            if not self._units.committed(xid, invocation.id, max(self.deadline, time.monotonic() + _SETTLE_S)):
                 raise DatabaseUnavailable("the database went away before the COMMIT; nothing is stored") from None
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""One invocation's transaction: when its COMMIT counts, and who finds out if nobody was told."""
+"""One invocation's transaction: when its COMMIT counts, and what its savepoints undo."""
 
 import time
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import psycopg2
 import pytest
 
-from picloud.errors import DeadlinePassed, OutcomeUnknown, Overloaded, PicloudError, TransactionConflict
+from picloud.errors import DeadlinePassed, Overloaded, PicloudError, TransactionConflict
 from picloud.model import Invocation, Outcome, Trigger, Value, new_id
 from picloud.storage.unit_of_work import UnitOfWork, UnitsOfWork
 from tests.fixtures_postgres import execute
@@ -111,23 +111,3 @@ def test_a_commit_that_the_server_takes_back_as_a_clash_is_one(units: UnitsOfWor
         with pytest.raises(TransactionConflict):
             commit(work)
     assert stored(database) == ([], [])
-
-
-def xid_of(work: UnitOfWork) -> str:
-    return str(work.read("SELECT pg_current_xact_id()::text", {})[0][0])
-
-
-def test_the_server_says_what_became_of_a_transaction(units: UnitsOfWork) -> None:
-    with closing(begin(units)) as work:
-        done = xid_of(work)
-        work.kv.put("s", "k", ONE, None)
-        commit(work)
-    with closing(begin(units)) as work:
-        undone = xid_of(work)
-    assert units.committed(done, time.monotonic() + PATIENCE_S)
-    assert not units.committed(undone, time.monotonic() + PATIENCE_S)
-
-
-def test_of_one_that_is_still_under_way_nobody_knows(units: UnitsOfWork) -> None:
-    with closing(begin(units)) as work, pytest.raises(OutcomeUnknown):
-        units.committed(xid_of(work), time.monotonic())
