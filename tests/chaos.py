@@ -20,7 +20,7 @@ from tests.running import Answer, Running
 
 FULL = os.environ.get("PICLOUD_CHAOS") == "full"
 _HANG_S = 150.0  # a request that takes longer hangs: nothing here may wait so long for anything
-_PAUSE_S = (0.01, 0.2)  # before a client tries again
+_PAUSE_S = (0.02, 0.4)  # before a client tries again
 _LEFT = 0.2  # of all requests
 _REFUSED = 300  # and more: no 2xx
 _SURVIVABLE = frozenset(

@@ -20,7 +20,7 @@ from tests.running import Running, eventually, running
 
 CLIENTS = 32
 MOVERS, READERS = 3, 2
-REQUESTS = 5_000 if FULL else 600
+REQUESTS = 5_000 if FULL else 500
 EVERY = 25 if FULL else 16  # requests that are answered between two kills
 TOTAL = 1000
 PATIENT = {"wall_ms": 60_000, "concurrency": 256}
