@@ -31,6 +31,7 @@ from picloud.orchestrator.attempt import Attempts
 from picloud.orchestrator.bindings import bindings
 from picloud.orchestrator.bindings.invoke import Invoking
 from picloud.orchestrator.dispatch import Dispatcher
+from picloud.orchestrator.dry_run import DryRuns
 from picloud.orchestrator.feed import Feed
 from picloud.orchestrator.ingress import Ingress
 from picloud.orchestrator.journal import Journal
@@ -120,8 +121,11 @@ class Platform:
         self._keys = KeyFile(settings.secret_key)
         self._secrets = SecretValues(tables.secrets, self._keys, self._generation)
         self._fetcher = Fetcher(system_lookup, private_hosts(settings.private_hosts))
-        attempts = Attempts(self._units, {**bindings(self._fetcher, self._secrets), **invoking.table()})
-        self._dispatcher = Dispatcher(self._admission, self._executor, attempts, journal)
+        calls = {**bindings(self._fetcher, self._secrets), **invoking.table()}
+        self._dispatcher = Dispatcher(self._admission, self._executor, Attempts(self._units, calls), journal)
+        self._dry_runs = DryRuns(
+            self._dispatcher, self._admission, self._executor, self._units, calls, problems.status_of
+        )  # fmt: skip
         self._proxies = Proxies(settings.trusted_proxies)
         self._ingress = Ingress(self._router, self._routes, Door(self._tokens), self._dispatcher, self._proxies)
         self.wsgi: Callable[..., Any] = create_app(self._collaborators(tables, settings))
@@ -194,6 +198,7 @@ class Platform:
             routes=ManagedRoutes(tables.routes, self._generation.bump),
             resolver=self._router,
             dispatcher=self._dispatcher,
+            dry_runs=self._dry_runs,
             ingress=self._ingress,
             reading=self._admission.reading,
             proxies=self._proxies,

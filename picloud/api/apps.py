@@ -20,6 +20,7 @@ from picloud.manager.tokens import Tokens
 from picloud.manager.uploads import Uploads
 from picloud.manager.values import Values
 from picloud.orchestrator.dispatch import Dispatcher
+from picloud.orchestrator.dry_run import DryRuns
 from picloud.orchestrator.feed import Feed
 from picloud.orchestrator.ingress import PREFIX, Ingress, ScriptResolver
 from picloud.orchestrator.request import Proxies
@@ -41,6 +42,7 @@ class Collaborators:
     settings: ScriptSettings
     values: Values
     dispatcher: Dispatcher
+    dry_runs: DryRuns
     ingress: Ingress
     reading: Callable[[], AbstractContextManager[None]]  # see BodiesInTurn
     proxies: Proxies
@@ -68,7 +70,7 @@ def routes(our: Collaborators) -> openapi.Routes:
         (f"{script}/versions/{{number}}", versions.VersionResource(our.versions)),
         (f"{script}/kv", values.ValuesResource(our.values)),
         (f"{script}/kv/{{key:path}}", values.ValueResource(our.values)),
-        (f"{script}/invoke", invoke.InvokeResource(our.resolver, our.dispatcher, our.proxies)),
+        (f"{script}/invoke", invoke.InvokeResource(our.resolver, our.dispatcher, our.dry_runs, our.proxies)),
         (f"{api}/routes", script_routes.RoutesResource(our.routes)),
         (f"{api}/routes/{{route}}", script_routes.RouteResource(our.routes)),
         (f"{api}/invocations", records.InvocationsResource(our.records)),

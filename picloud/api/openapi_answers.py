@@ -68,8 +68,12 @@ def _by_status(problems: Iterable[str]) -> dict[int, list[str]]:
 
 def _answer(status: str, answer: Answer, schemas: Schemas) -> Json:
     meaning = answer.meaning or HTTPStatus(int(status)).phrase
-    content: Json = {} if answer.json is None else {"application/json": {"schema": schemas.of(answer.json)}}
+    content: Json = {} if answer.json is None else {"application/json": {"schema": _schema(answer, schemas)}}
     return _response(meaning, content | {name: {} for name in answer.media}, answer.headers, schemas)
+
+
+def _schema(answer: Answer, schemas: Schemas) -> Json:
+    return {"anyOf": [schemas.of(answer.json), {}]} if answer.or_any else schemas.of(answer.json)
 
 
 def _problem(status: int, names: list[str], schemas: Schemas) -> Json:

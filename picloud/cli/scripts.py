@@ -8,6 +8,7 @@ import click
 
 from picloud.cli.client import API, ApiError, Client, connect, describe, script_path
 from picloud.cli.completion import script_argument
+from picloud.cli.dry_run import dry_run_options, rehearse
 from picloud.cli.output import as_json, show_body, show_fields, show_json, show_rows
 from picloud.cli.records import log_text
 from picloud.cli.request import data_option, printable, read_data
@@ -29,11 +30,14 @@ _INVOCATION_COLUMNS = ("started_at", "version", "outcome", "status", "run_ms", "
     callback=printable,
     help="The body's.",
 )
-def invoke(name: str, data: str, content_type: str) -> None:
+@dry_run_options
+def invoke(name: str, data: str, content_type: str, dry_run: bool, allow_http: bool, as_json: bool) -> None:
     """Run a script once: its answer to stdout, its log to stderr. Exit 1 if the answer's status is 400 or more."""
-    client = connect()
-    path = f"{script_path(name)}/invoke?recorded=true"
-    answer = client.send("POST", path, read_data(data), {"content-type": content_type})
+    client, path, headers = connect(), f"{script_path(name)}/invoke", {"content-type": content_type}
+    if dry_run:
+        rehearse(client, path, read_data(data), headers, allow_http=allow_http, as_json=as_json)
+        return
+    answer = client.send("POST", f"{path}?recorded=true", read_data(data), headers)
     if answer.status >= 400 and "picloud-invocation" not in answer.headers:  # it did not run
         raise ApiError(describe(answer))
     show_body(answer.data)

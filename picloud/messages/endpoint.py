@@ -23,6 +23,7 @@ class Answer:
     """One answer, where the type of its JSON does not say it all."""
 
     json: Any = None  # type of its JSON; None: it has none
+    or_any: bool = False  # whether it may be any other JSON, too
     media: tuple[str, ...] = ()  # content types beside JSON
     headers: Mapping[str, Any] = field(default_factory=dict)  # that it always has: name → type, with its meaning
     meaning: str = ""  # beside what the status says

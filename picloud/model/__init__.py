@@ -80,6 +80,7 @@ from picloud.model.state import (
     is_last_page,
     is_space_name,
     own_space,
+    shared_name,
     shared_space,
 )
 
@@ -143,5 +144,6 @@ __all__ = [
     "normal_host",
     "own_space",
     "private_hosts",
+    "shared_name",
     "shared_space",
 ]

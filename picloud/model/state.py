@@ -34,6 +34,11 @@ def shared_space(name: str) -> str:
     return f"shared {name}"
 
 
+def shared_name(space: str) -> str | None:
+    """The name of a space that scripts share; None of one that is a script's own."""
+    return space.removeprefix("shared ") if space.startswith("shared ") else None
+
+
 class ValueKind(enum.StrEnum):
     """How a value is kept."""
 

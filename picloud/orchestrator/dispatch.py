@@ -126,7 +126,7 @@ class Dispatcher:
 
     def dispatch(self, program: Program, invocation_id: str, source: RequestSource) -> Finished:
         """Run a program once. BodyTooLarge, InvalidRequest, Overloaded: it did not run."""
-        with self._counted():
+        with self.counted():
             return self._dispatch(program, invocation_id, source)
 
     def refusal(self, script: str) -> Run | None:
@@ -146,7 +146,8 @@ class Dispatcher:
         return Finished(run.replays or invocation_id, run, total_ms, program.settings.expose_errors)
 
     @contextmanager
-    def _counted(self) -> Iterator[None]:
+    def counted(self) -> Iterator[None]:
+        """For a block that `wait_until_idle` is to wait for."""
         with self._changed:
             self._under_way += 1
         try:

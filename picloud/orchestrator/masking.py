@@ -48,6 +48,12 @@ class Mask:
             done = max(done, end)
         return "".join([*pieces, text[done:]])
 
+    def raw(self, raw: bytes) -> bytes:
+        """The same for bytes that are no text."""
+        for spelling in sorted(self._spellings, key=len, reverse=True):
+            raw = raw.replace(spelling.encode(), MASK.encode())
+        return raw
+
     def line(self, line: LogLine) -> LogLine:
         """A line of the log without them."""
         if not self._spellings:

@@ -41,9 +41,7 @@ def table(fetcher: Fetcher) -> Mapping[str, Binding]:
         """http.fetch"""
         sent, mode, timeout_ms = _read(arguments)
         allowed = _allowed(attempt)
-        allowed.check(sent.url)
-        if attempt.shared.http_calls >= CALLS_MAX:
-            raise InvalidRequest(f"one invocation makes at most {CALLS_MAX} requests")
+        _check(sent, allowed, attempt.shared.http_calls)
         attempt.call_out()
         deadline = min(attempt.deadline, time.monotonic() + timeout_ms / 1000)
         try:
@@ -55,6 +53,19 @@ def table(fetcher: Fetcher) -> Mapping[str, Binding]:
             raise
 
     return {"http.fetch": fetch}
+
+
+def outgoing(attempt: Attempt, arguments: Sequence[bytes], calls_before: int) -> Outgoing:
+    """What `http.fetch` would send, if it may; InvalidRequest, Forbidden."""
+    sent, _, _ = _read(arguments)
+    _check(sent, _allowed(attempt), calls_before)
+    return sent
+
+
+def _check(sent: Outgoing, allowed: Allowed, calls_before: int) -> None:
+    allowed.check(sent.url)
+    if calls_before >= CALLS_MAX:
+        raise InvalidRequest(f"one invocation makes at most {CALLS_MAX} requests")
 
 
 def _over(attempt: Attempt) -> str:

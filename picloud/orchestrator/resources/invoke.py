@@ -9,10 +9,13 @@ from msgspec import Meta
 from picloud.auth import Scope
 from picloud.messages.endpoint import Answer, endpoint
 from picloud.messages.reading import Query, read_body
+from picloud.messages.writing import send_json
 from picloud.model import Outcome, Request, Trigger, new_id
 from picloud.orchestrator.dispatch import Dispatcher
+from picloud.orchestrator.dry_run import DryRuns
 from picloud.orchestrator.ingress import ScriptResolver
 from picloud.orchestrator.request import Proxies, connection_of
+from picloud.orchestrator.resources.dry_run import DryRunShape, dry_run_shape
 from picloud.orchestrator.response import send
 
 _HEADERS: dict[str, Any] = {
@@ -31,14 +34,19 @@ class InvokeQuery(Query):
     recorded: Annotated[
         bool, Meta(description="answer once the record and the log can be read, at most 2 s after the run")
     ] = False
+    dry_run: Annotated[
+        bool, Meta(description="keep nothing, and answer with what it would do; needs the scope `read`, too")
+    ] = False
+    allow_http: Annotated[bool, Meta(description="with dry_run: call other servers, which nothing undoes")] = False
 
 
 class InvokeResource:
     """`/api/v1/scripts/NAME/invoke`"""
 
-    def __init__(self, resolver: ScriptResolver, dispatcher: Dispatcher, proxies: Proxies) -> None:
+    def __init__(self, resolver: ScriptResolver, dispatcher: Dispatcher, dry_runs: DryRuns, proxies: Proxies) -> None:
         self._resolver = resolver
         self._dispatcher = dispatcher
+        self._dry_runs = dry_runs
         self._proxies = proxies
 
     @endpoint(
@@ -47,6 +55,12 @@ class InvokeResource:
         media={"*/*": None},
         body_required=False,
         answers={
+            200: Answer(
+                DryRunShape,
+                or_any=True,
+                media=("*/*",),
+                meaning="The script's own answer; with `dry_run`, what it would do",
+            ),
             204: Answer(headers=_HEADERS, meaning="The script answered with nothing"),
             "default": Answer(media=("*/*",), headers=_HEADERS, meaning="The script's own answer"),
         },
@@ -55,9 +69,15 @@ class InvokeResource:
     def on_post(self, req: falcon.Request, resp: falcon.Response, script: str, query: InvokeQuery) -> None:
         """Run the script once: it sees POST, path `/`, trigger `invoke`, this body and its type.
 
-        The answer is the script's own, with `Picloud-Invocation` and `Server-Timing`.
+        The answer is the script's own, with `Picloud-Invocation` and `Server-Timing`. With `dry_run` it is rolled back,
+        has no record, and the answer is what it said and would do.
         """
         program = self._resolver.resolve(script)
+        if query.dry_run:
+            req.context.principal.require(Scope.READ, script)
+            shown = self._dry_runs.run(program, _Invoked(req, self._proxies), allow_http=query.allow_http)
+            send_json(resp, dry_run_shape(shown, req.context.principal.scripts))
+            return
         finished = self._dispatcher.dispatch(program, new_id(), _Invoked(req, self._proxies))
         if query.recorded:
             self._dispatcher.wait_until_recorded(_RECORDED_WITHIN_S)

@@ -1,0 +1,184 @@
+"""What a dry run notes: what a script wrote, and whom it would have asked.
+
+Owns: how a transaction is watched. It does for the script what a real one does, so that the script sees what it would
+see; it is never committed. What a savepoint takes back would not have been done, and is not noted.
+"""
+
+import enum
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from picloud.model import WHATEVER, Entry, Guard, HeaderList, Invocation, Value, shared_name
+from picloud.orchestrator.attempt import KeyValues, Savepoint, Work, WorkSource
+from picloud.orchestrator.outbound.messages import Outgoing
+
+_VALUES_BYTES_MAX = 4 * 1024 * 1024  # of those that are kept to be shown; a run may write far more
+
+
+class Change(enum.StrEnum):
+    """What is done to a key."""
+
+    SET = "set"
+    INCREASE = "incr"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write of a key."""
+
+    script: str  # that wrote it
+    space: str | None  # a shared one; None: the script's own
+    key: str
+    change: Change
+    value: Value | None  # that it has now; None: it was deleted, or `cut`
+    cut: bool  # there are too many values to show this one
+    version_before: int | None  # None: it was not there
+    expires_at: datetime | None  # None: never
+
+
+@dataclass(frozen=True, slots=True)
+class WouldBe:
+    """One request to another server."""
+
+    script: str  # that wants it
+    method: str
+    url: str
+    headers: HeaderList  # that the script set
+    body_bytes: int
+    made: bool  # a dry run may be allowed to
+
+
+class Effects:
+    """What one attempt did, in order. Used by one thread."""
+
+    def __init__(self) -> None:
+        self.writes: list[Write] = []
+        self.requests: list[WouldBe] = []
+        self.script = ""  # whose host call is being done
+        self.is_increase = False
+        self._values_bytes = 0
+
+    def clear(self) -> None:
+        """Another attempt begins: what the one before did is nothing."""
+        self.writes.clear()
+        self.requests.clear()
+        self._values_bytes = 0
+
+    def asked(self, script: str, request: Outgoing, *, made: bool) -> None:
+        """A request to another server is next."""
+        size = len(request.body)
+        self.requests.append(WouldBe(script, request.method, str(request.url), request.headers, size, made))
+
+    def wrote(self, space: str, key: str, entry: Entry | None, before: Entry | None) -> None:
+        """A key was written: what is there now, and was before."""
+        change = Change.DELETE if entry is None else Change.INCREASE if self.is_increase else Change.SET
+        self._values_bytes += entry.value.size if entry else 0
+        cut = entry is not None and self._values_bytes > _VALUES_BYTES_MAX
+        self.writes.append(
+            Write(
+                script=self.script,
+                space=shared_name(space),
+                key=key,
+                change=change,
+                value=entry.value if entry and not cut else None,
+                cut=cut,
+                version_before=before.version if before else None,
+                expires_at=entry.expires_at if entry else None,
+            )
+        )
+
+
+class WatchedSource:
+    """Begins transactions that are watched, and never committed."""
+
+    def __init__(self, source: WorkSource, effects: Effects) -> None:
+        self._source = source
+        self._effects = effects
+
+    def begin(self, deadline: float) -> Work:
+        """Overloaded: all are in use; DatabaseUnavailable."""
+        return _WatchedWork(self._source.begin(deadline), self._effects)
+
+
+class _WatchedWork:
+    """A transaction; see `attempt.Work`."""
+
+    def __init__(self, work: Work, effects: Effects) -> None:
+        self._work = work
+        self._effects = effects
+        self._kv = _WatchedKeyValues(work.kv, effects)
+
+    @property
+    def deadline(self) -> float:
+        """Monotonic, s."""
+        return self._work.deadline
+
+    @deadline.setter
+    def deadline(self, moment: float) -> None:
+        self._work.deadline = moment
+
+    @property
+    def kv(self) -> KeyValues:
+        """Keys and values."""
+        return self._kv
+
+    @property
+    def writes(self) -> bool:
+        """Whether there would be something to commit."""
+        return self._work.writes
+
+    @contextmanager
+    def savepoint(self) -> Iterator[Savepoint]:
+        """What is done in the block can be undone, and is then not noted."""
+        noted, savepoint = len(self._effects.writes), None
+        try:
+            with self._work.savepoint() as savepoint:
+                yield savepoint
+        finally:
+            if savepoint and savepoint.restored:
+                del self._effects.writes[noted:]
+
+    def commit(self, invocation: Invocation) -> None:
+        """Nothing: `close` rolls it back."""
+
+    def close(self) -> None:
+        """Roll back."""
+        self._work.close()
+
+
+class _WatchedKeyValues:
+    """What it does to keys; see `attempt.KeyValues`. Before a write it looks at what is there."""
+
+    def __init__(self, kv: KeyValues, effects: Effects) -> None:
+        self._kv = kv
+        self._effects = effects
+        self.get, self.page, self.expired = kv.get, kv.page, kv.expired
+
+    def put(
+        self, space: str, key: str, value: Value, expiry: datetime | int | None, guard: Guard = WHATEVER
+    ) -> Entry | None:
+        before = self._before(space, key)
+        entry = self._kv.put(space, key, value, expiry, guard)
+        if entry:
+            self._effects.wrote(space, key, entry, before)
+        return entry
+
+    def increase(self, space: str, key: str, by: int, ttl_ms: int | None) -> Entry | None:
+        before = self._before(space, key)
+        entry = self._kv.increase(space, key, by, ttl_ms)
+        if entry:
+            self._effects.wrote(space, key, entry, before)
+        return entry
+
+    def delete(self, space: str, key: str, guard: Guard = WHATEVER) -> bool:
+        before = self._before(space, key)
+        was_there = self._kv.delete(space, key, guard)
+        if was_there:
+            self._effects.wrote(space, key, None, before)
+        return was_there
+
+    def _before(self, space: str, key: str) -> Entry | None:
+        return self._kv.get(space, [key]).get(key)

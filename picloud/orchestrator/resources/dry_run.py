@@ -1,0 +1,177 @@
+"""What a dry run showed, as the API shows it.
+
+Owns: these shapes, and what of it who asks may see: of other scripts, which it invoked, only those that the token is
+good for. Secrets that the scripts got are masked in all of it but the answer, which is the script's own.
+"""
+
+from base64 import b64encode
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from picloud.model import HeaderList, Outcome, Response, StoredLine, Value, ValueKind
+from picloud.orchestrator.dry_run import Rehearsed
+from picloud.orchestrator.effects import Change, WouldBe, Write
+from picloud.orchestrator.masking import MASK, Mask
+from picloud.orchestrator.resources.logs import LineShape, line_shape
+from picloud.orchestrator.response import InvocationFailed
+
+Headers = dict[str, str | list[str]]
+"""Name → value, or a list of them if there are several."""
+
+_PRIVATE = frozenset(("authorization", "cookie", "proxy-authorization"))
+_NOT_RUN = frozenset(
+    (Outcome.OVERLOADED, Outcome.CONCURRENCY_LIMIT, Outcome.EXECUTOR_LOST, Outcome.DATABASE_UNAVAILABLE)
+)
+"""How it ends for reasons that are not the script's: that is no dry run, and to be tried again."""
+
+
+class ScriptResponse(msgspec.Struct):
+    """A script's answer."""
+
+    status: int
+    headers: Headers
+    body: str
+    base64: Annotated[bool, Meta(description="whether `body` is in base64: it is no UTF-8")]
+
+
+class WouldBeWrite(msgspec.Struct):
+    """A key that would be written."""
+
+    script: Annotated[str, Meta(description="that writes it: this one, or one that it invokes")]
+    space: Annotated[str | None, Meta(description="a shared one; null: the script's own")]
+    key: str
+    change: Change
+    value: Annotated[Any, Meta(description="what it would be; null if it would be deleted, or is `cut`")]
+    base64: Annotated[bool, Meta(description="whether `value` is in base64: it is bytes")]
+    cut: Annotated[bool, Meta(description="whether `value` is left out: at most 4 MiB of all are shown")]
+    version_before: Annotated[int | None, Meta(description="null: it was not there")]
+    expires_at: Annotated[datetime | None, Meta(description="null: never")]
+
+
+class WouldBeRequest(msgspec.Struct):
+    """A request to another server that would be made."""
+
+    script: str
+    method: str
+    url: str
+    headers: Headers
+    body_bytes: int
+    made: Annotated[bool, Meta(description="whether it was, by `allow_http`")]
+
+
+class WouldBeEvent(msgspec.Struct):
+    """An event that would be published."""
+
+
+class WouldBeJob(msgspec.Struct):
+    """A job that would be queued."""
+
+
+class DryRunShape(msgspec.Struct):
+    """What a dry run showed."""
+
+    script: str
+    version: int
+    outcome: Outcome
+    error: Annotated[str, Meta(description="why there is no answer")]
+    would_commit: Annotated[bool, Meta(description="whether a real run would keep what is in `writes`")]
+    response: ScriptResponse | None
+    logs: list[LineShape]
+    writes: list[WouldBeWrite]
+    events: list[WouldBeEvent]
+    jobs: list[WouldBeJob]
+    requests: list[WouldBeRequest]
+
+
+def dry_run_shape(it: Rehearsed, scripts: frozenset[str] | None) -> DryRunShape:
+    """For who may see these scripts (None: all); InvocationFailed if it did not run for a reason that passes."""
+    run, own = it.finished.run, it.records[-1].invocation
+    if run.outcome in _NOT_RUN:
+        raise InvocationFailed(it.finished)
+    return DryRunShape(
+        script=own.script,
+        version=own.version,
+        outcome=run.outcome,
+        error=run.detail,
+        would_commit=it.would_commit,
+        response=_response(run.response) if run.response else None,
+        logs=list(_lines(it, scripts)),
+        writes=[_write(one, it.mask) for one in it.effects.writes if _may_see(one.script, scripts)],
+        events=[],
+        jobs=[],
+        requests=[_request(one, it.mask) for one in it.effects.requests if _may_see(one.script, scripts)],
+    )
+
+
+def _may_see(script: str, scripts: Collection[str] | None) -> bool:
+    return scripts is None or script in scripts
+
+
+def _lines(it: Rehearsed, scripts: Collection[str] | None) -> Iterator[LineShape]:
+    """Those of all that ran, as they were written."""
+    ran = [record for record in it.records if _may_see(record.invocation.script, scripts)]
+    lines = [(record.invocation, line) for record in ran for line in record.lines]
+    for of, line in sorted(lines, key=lambda pair: pair[1].at):
+        yield line_shape(StoredLine(0, of.id, of.script, line.at, line.level, line.message, line.fields or None))
+
+
+def _response(response: Response) -> ScriptResponse:
+    body, is_base64 = _text(response.body)
+    return ScriptResponse(response.status, _headers(response.headers), body, is_base64)
+
+
+def _write(it: Write, mask: Mask) -> WouldBeWrite:
+    value, is_base64 = _value(it.value, mask) if it.value else (None, False)
+    return WouldBeWrite(
+        script=it.script,
+        space=it.space,
+        key=mask.text(it.key),
+        change=it.change,
+        value=value,
+        base64=is_base64,
+        cut=it.cut,
+        version_before=it.version_before,
+        expires_at=it.expires_at,
+    )
+
+
+def _value(value: Value, mask: Mask) -> tuple[Any, bool]:
+    if value.kind is ValueKind.BYTES:
+        return b64encode(mask.raw(value.raw)).decode(), True
+    shown = mask.text(value.document)
+    try:
+        msgspec.json.decode(shown, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):  # a number was masked, or part of one
+        return shown, False
+    return msgspec.Raw(shown.encode()), False
+
+
+def _request(it: WouldBe, mask: Mask) -> WouldBeRequest:
+    headers = [(name, MASK if name in _PRIVATE else mask.text(value)) for name, value in it.headers]
+    return WouldBeRequest(
+        script=it.script,
+        method=it.method,
+        url=mask.text(it.url),
+        headers=_headers(tuple(headers)),
+        body_bytes=it.body_bytes,
+        made=it.made,
+    )
+
+
+def _headers(fields: HeaderList) -> Headers:
+    found: dict[str, list[str]] = {}
+    for name, value in fields:
+        found.setdefault(name, []).append(value)
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+
+
+def _text(body: bytes) -> tuple[str, bool]:
+    """A body as text → whether it is in base64."""
+    try:
+        return body.decode(), False
+    except UnicodeDecodeError:
+        return b64encode(body).decode(), True
