@@ -38,7 +38,9 @@ from picloud.orchestrator.journal import Journal
 from picloud.orchestrator.outbound.fetching import Fetcher
 from picloud.orchestrator.outbound.lookups import system_lookup
 from picloud.orchestrator.record import Recorder
+from picloud.orchestrator.recording import GrantsMasked
 from picloud.orchestrator.request import Proxies
+from picloud.orchestrator.resources.invoke import Runs
 from picloud.orchestrator.retention import Retention
 from picloud.orchestrator.router import Router
 from picloud.orchestrator.routes import Routes
@@ -102,8 +104,10 @@ class Platform:
             tables.invocations, keep_days=settings.retention_days, keep_rows=settings.retention_rows,
             also=[tables.values, tables.answers],
         )  # fmt: skip
+        self._keys = KeyFile(settings.secret_key)
+        self._secrets = SecretValues(tables.secrets, self._keys, self._generation)
         written = InvocationTable(self._record_pool)  # its own connections: no reader can hold it up
-        self._recorder = Recorder(written, retention.wrote)
+        self._recorder = Recorder(GrantsMasked(written, self._secrets), retention.wrote)
         followers_max = _followers_max(settings.threads)
         self._followers = Feed(partial(listen, settings.database_url), followers_max=followers_max)
         self._admission = Admission(
@@ -118,14 +122,13 @@ class Platform:
         journal = Journal(self._recorder, problems.status_of)
         self._reserve = SandboxClient(settings.reserve_socket, queue_ms=settings.queue_ms)
         invoking = Invoking(self._router, self._admission, self._reserve, journal)
-        self._keys = KeyFile(settings.secret_key)
-        self._secrets = SecretValues(tables.secrets, self._keys, self._generation)
         self._fetcher = Fetcher(system_lookup, private_hosts(settings.private_hosts))
         calls = {**bindings(self._fetcher, self._secrets), **invoking.table()}
         self._dispatcher = Dispatcher(self._admission, self._executor, Attempts(self._units, calls), journal)
-        self._dry_runs = DryRuns(
+        dry_runs = DryRuns(
             self._dispatcher, self._admission, self._executor, self._units, calls, problems.status_of
         )  # fmt: skip
+        self._runs = Runs(self._dispatcher, dry_runs)
         self._proxies = Proxies(settings.trusted_proxies)
         self._ingress = Ingress(self._router, self._routes, Door(self._tokens), self._dispatcher, self._proxies)
         self.wsgi: Callable[..., Any] = create_app(self._collaborators(tables, settings))
@@ -197,8 +200,8 @@ class Platform:
             secrets=Secrets(tables.secrets, self._keys, self._generation.bump),
             routes=ManagedRoutes(tables.routes, self._generation.bump),
             resolver=self._router,
-            dispatcher=self._dispatcher,
-            dry_runs=self._dry_runs,
+            runs=self._runs,
+            every_version=tables.scripts,
             ingress=self._ingress,
             reading=self._admission.reading,
             proxies=self._proxies,

@@ -162,7 +162,10 @@ class Running:
 
     def set(self, name: str, settings: Mapping[str, object]) -> None:
         """Make these a script's settings, whatever they were."""
-        keys = ("access", "limits", "env", "cors", "expose_errors", "idempotency", "allow_hosts", "kv", "secrets")
+        keys = (
+            *("access", "limits", "env", "cors", "expose_errors", "allow_hosts", "kv", "secrets"),
+            *("idempotency", "record"),
+        )
         blank = dict.fromkeys(keys)
         assert self.api("PATCH", f"scripts/{name}/settings", blank).status == 200
         answer = self.api("PATCH", f"scripts/{name}/settings", settings)

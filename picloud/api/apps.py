@@ -19,12 +19,10 @@ from picloud.manager.settings import ScriptSettings
 from picloud.manager.tokens import Tokens
 from picloud.manager.uploads import Uploads
 from picloud.manager.values import Values
-from picloud.orchestrator.dispatch import Dispatcher
-from picloud.orchestrator.dry_run import DryRuns
 from picloud.orchestrator.feed import Feed
 from picloud.orchestrator.ingress import PREFIX, Ingress, ScriptResolver
 from picloud.orchestrator.request import Proxies
-from picloud.orchestrator.resources import invoke, logs, records
+from picloud.orchestrator.resources import invoke, logs, records, replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +39,8 @@ class Collaborators:
     resolver: ScriptResolver
     settings: ScriptSettings
     values: Values
-    dispatcher: Dispatcher
-    dry_runs: DryRuns
+    runs: invoke.Runs
+    every_version: replay.VersionSource
     ingress: Ingress
     reading: Callable[[], AbstractContextManager[None]]  # see BodiesInTurn
     proxies: Proxies
@@ -70,11 +68,15 @@ def routes(our: Collaborators) -> openapi.Routes:
         (f"{script}/versions/{{number}}", versions.VersionResource(our.versions)),
         (f"{script}/kv", values.ValuesResource(our.values)),
         (f"{script}/kv/{{key:path}}", values.ValueResource(our.values)),
-        (f"{script}/invoke", invoke.InvokeResource(our.resolver, our.dispatcher, our.dry_runs, our.proxies)),
+        (f"{script}/invoke", invoke.InvokeResource(our.resolver, our.runs, our.proxies)),
         (f"{api}/routes", script_routes.RoutesResource(our.routes)),
         (f"{api}/routes/{{route}}", script_routes.RouteResource(our.routes)),
         (f"{api}/invocations", records.InvocationsResource(our.records)),
         (f"{api}/invocations/{{identifier}}", records.InvocationResource(our.records)),
+        (
+            f"{api}/invocations/{{identifier}}/replay",
+            replay.ReplayResource(our.records, our.resolver, our.every_version, our.runs),
+        ),
         (f"{api}/secrets", secrets.SecretsResource(our.secrets)),
         (f"{api}/secrets/{{secret}}", secrets.SecretResource(our.secrets)),
         (f"{api}/tokens", tokens.TokensResource(our.tokens)),

@@ -30,6 +30,7 @@ _COMMANDS = {  # name → module: imported when it is named, so that Tab and `--
     "logs": "records",
     "ls": "scripts",
     "migrate": "up",
+    "replay": "replay",
     "rm": "scripts",
     "rollback": "scripts",
     "route": "routes",

@@ -42,7 +42,7 @@ def rehearse(
     *,
     allow_http: bool,
     as_json: bool,
-    **asked: object,
+    asked: Mapping[str, object] = {},
 ) -> None:
     """Ask for a dry run and show it; exit 1 if it gave no answer, or one of 400 and more."""
     query = {"dry_run": "true", **({"allow_http": "true"} if allow_http else {}), **asked}

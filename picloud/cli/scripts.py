@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from urllib.parse import quote
 
 import click
@@ -37,7 +38,12 @@ def invoke(name: str, data: str, content_type: str, dry_run: bool, allow_http: b
     if dry_run:
         rehearse(client, path, read_data(data), headers, allow_http=allow_http, as_json=as_json)
         return
-    answer = client.send("POST", f"{path}?recorded=true", read_data(data), headers)
+    run_once(client, f"{path}?recorded=true", read_data(data), headers)
+
+
+def run_once(client: Client, path: str, body: bytes, headers: Mapping[str, str] = {}) -> None:
+    """Have a script run, and show what it says; exit 1 if its answer's status is 400 or more."""
+    answer = client.send("POST", path, body, headers)
     if answer.status >= 400 and "picloud-invocation" not in answer.headers:  # it did not run
         raise ApiError(describe(answer))
     show_body(answer.data)

@@ -21,6 +21,7 @@ from picloud.model import (
     HostPattern,
     Limits,
     Policy,
+    Recording,
     Script,
     Settings,
     SettingsChange,
@@ -102,6 +103,7 @@ class SettingsPatch(msgspec.Struct, forbid_unknown_fields=True):
     idempotency: bool | UnsetType | None = UNSET
     kv: _Spaces | UnsetType | None = UNSET
     secrets: _Secrets | UnsetType | None = UNSET
+    record: Recording | UnsetType | None = UNSET
 
 
 class SettingsRepository(Protocol):

@@ -4,7 +4,7 @@ import enum
 from dataclasses import dataclass
 from datetime import datetime
 
-from picloud.model.runs import Outcome, Trigger
+from picloud.model.runs import Outcome, Request, Trigger
 
 
 class Level(enum.StrEnum):
@@ -50,11 +50,23 @@ class Invocation:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptRequest:
+    """The request of an invocation, kept to be looked at and to be run again."""
+
+    request: Request
+    body_bytes: int  # of its body as it came
+    cut: bool  # it was too large: body or headers are left out
+    masked: bool  # there were secrets in it
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One invocation with what it wrote."""
 
     invocation: Invocation
     lines: tuple[LogLine, ...]
+    request: KeptRequest | None = None  # if the script's settings say that it is kept
+    granted: tuple[str, ...] = ()  # names of secrets that must not be in it when it is written
 
 
 @dataclass(frozen=True, slots=True)

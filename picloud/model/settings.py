@@ -16,6 +16,14 @@ class Access(enum.StrEnum):
     TOKEN = "token"  # noqa: S105 - no secret: who sends a token with the scope `invoke`
 
 
+class Recording(enum.StrEnum):
+    """Of which invocations the request is kept."""
+
+    NONE = "none"
+    FAILURES = "failures"  # those that gave no answer, or one of 500 and more
+    ALL = "all"
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one invocation of a script may use."""
@@ -73,6 +81,7 @@ class Settings:
     idempotency: bool = False  # whether it runs once for an Idempotency-Key
     kv: tuple[str, ...] = ()  # names of the shared spaces that it may use
     secrets: tuple[str, ...] = ()  # names of those that it may get
+    record: Recording = Recording.NONE
 
 
 StoredSettings = Mapping[str, Any]

@@ -124,6 +124,7 @@ class Surroundings:
     sandbox_parked: Callable[[], AbstractContextManager[None]]  # a sandbox of it waits while the block lasts
     place_parked: Callable[[], AbstractContextManager[bool]]  # all of it does; False: it keeps its place all the same
     caller: socket.socket | None = None  # who waits for the answer
+    mask: Mask = field(default_factory=Mask)  # over the secrets that it gets, in this attempt or in one before
 
 
 @dataclass(slots=True)
@@ -235,4 +236,4 @@ class Attempts:
 
     def begin(self, program: Program, request: Request, surroundings: Surroundings) -> Attempt:
         """An attempt that has done nothing yet."""
-        return Attempt(program, request, self._bindings, Shared(self._source, surroundings))
+        return Attempt(program, request, self._bindings, Shared(self._source, surroundings, mask=surroundings.mask))

@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
@@ -42,6 +42,7 @@ from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.attempt import Attempt, Attempts, Runner, Surroundings
 from picloud.orchestrator.idempotency import Claim, Twins
 from picloud.orchestrator.journal import Journal
+from picloud.orchestrator.masking import Mask
 
 _PAUSE_S = (0.001, 0.1)  # before it runs again: half of the first to half of the last at least, and at random
 
@@ -74,6 +75,7 @@ class _Asked:
     caller: socket.socket | None  # who may hang up
     started_at: datetime
     lines: list[LogLine]
+    mask: Mask = field(default_factory=Mask)  # over the secrets that it got
 
 
 class RequestSource(Protocol):
@@ -142,7 +144,7 @@ class Dispatcher:
         run = self._admitted(asked)
         total_ms = (time.monotonic() - started) * 1000
         if not run.replays:
-            self._journal.keep(self._journal.record(program, request, run, started_at, asked.lines))
+            self._journal.keep(self._journal.record(program, request, run, started_at, asked.lines, asked.mask))
         return Finished(run.replays or invocation_id, run, total_ms, program.settings.expose_errors)
 
     @contextmanager
@@ -168,7 +170,8 @@ class Dispatcher:
                 self._admission.script(program.script, program.settings.limits.concurrency),
                 self._admission.node() as place,
             ):
-                return self._settled(asked, Surroundings(mark, self._executor.parked, place.parked, asked.caller))
+                parked = self._executor.parked, place.parked
+                return self._settled(asked, Surroundings(mark, *parked, asked.caller, asked.mask))
         except tuple(_OUTCOMES) as error:
             return _ended(error)
 

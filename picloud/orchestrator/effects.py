@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from picloud.model import WHATEVER, Entry, Guard, HeaderList, Invocation, Value, shared_name
-from picloud.orchestrator.attempt import KeyValues, Savepoint, Work, WorkSource
+from picloud.orchestrator.attempt import KeptAnswers, KeyValues, Savepoint, Work, WorkSource
 from picloud.orchestrator.outbound.messages import Outgoing
 
 _VALUES_BYTES_MAX = 4 * 1024 * 1024  # of those that are kept to be shown; a run may write far more
@@ -124,6 +124,11 @@ class _WatchedWork:
     def kv(self) -> KeyValues:
         """Keys and values."""
         return self._kv
+
+    @property
+    def answers(self) -> KeptAnswers:
+        """Those to requests that are run once: a dry run is none."""
+        return self._work.answers
 
     @property
     def writes(self) -> bool:

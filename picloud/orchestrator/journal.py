@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from picloud.model import Invocation, Level, LogLine, Outcome, Program, Record, Request, Run
+from picloud.orchestrator.masking import Mask
+from picloud.orchestrator.recording import kept_request
 
 
 class RecordSink(Protocol):
@@ -49,11 +51,16 @@ class Journal:
         )
 
     def record(
-        self, program: Program, request: Request, run: Run, started_at: datetime, lines: Sequence[LogLine]
+        self, program: Program, request: Request, run: Run, started_at: datetime, lines: Sequence[LogLine], mask: Mask
     ) -> Record:
-        """The row and the log of a run."""
+        """The row and the log of a run, and its request if that is kept. `mask`: over the secrets that it got."""
         failed = () if run.outcome is Outcome.OK else (_failure_line(run),)
-        return Record(self.invocation(program, request, run, started_at), (*lines, *failed))
+        return Record(
+            self.invocation(program, request, run, started_at),
+            (*lines, *failed),
+            kept_request(program, request, run, mask),
+            program.settings.secrets,
+        )
 
     def mark(self, program: Program, request: Request, started_at: datetime) -> None:
         """Write now that a run is about to call out: whatever happens to us, it is known. DatabaseUnavailable."""

@@ -31,6 +31,9 @@ class Mask:
     def __init__(self) -> None:
         self._spellings: set[str] = set()
 
+    def __bool__(self) -> bool:
+        return bool(self._spellings)
+
     def add(self, value: str) -> None:
         """From now on this is not to be seen."""
         if len(value.encode()) >= VALUE_BYTES_MIN:

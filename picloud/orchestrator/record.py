@@ -21,6 +21,7 @@ _BATCH_RECORDS = 1_000
 _BUFFER_BYTES_MAX = 32 * 1024 * 1024
 _LINES_PER_RECORD = 10  # as retention keeps them
 _RECORD_BYTES = 500  # about what one holds beside its lines
+_REQUEST_BYTES_PER_RECORD = 4096
 _RETRY_S = 1.0
 
 _log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Recorder:
 
     def __init__(self, table: RecordTable, written: Callable[[int], None]) -> None:
         self._table = table
-        self._written = written  # told of each batch's size, in records; ten lines count for one, too
+        self._written = written  # told of each batch's size, in records: see `_rows`
         self._buffer: deque[Record] = deque()
         self._buffer_bytes = 0
         self._without_lines = 0  # since the last batch
@@ -63,7 +64,7 @@ class Recorder:
         """Take one record; never waits for the database."""
         with self._changed:
             if self._buffer_bytes + _weight(record) > _BUFFER_BYTES_MAX:  # the database is away, or slower than we are
-                record = Record(record.invocation, ())  # who writes much loses it, and nobody else
+                record = Record(record.invocation, ())  # who keeps much loses it, and nobody else
                 self._without_lines += 1
             if self._buffer_bytes > 2 * _BUFFER_BYTES_MAX:
                 self._dropped += 1
@@ -109,7 +110,7 @@ class Recorder:
         except Exception:  # noqa: BLE001 - one bad record must not end the thread that writes all others
             _log.exception("records that could not be written, and are lost: %d", len(batch))
         self._forget(batch)
-        self._written(sum(1 + len(record.lines) // _LINES_PER_RECORD for record in batch))
+        self._written(sum(map(_rows, batch)))
 
     def _database_away(self, error: DatabaseUnavailable) -> None:
         with self._changed:
@@ -132,8 +133,22 @@ class Recorder:
             lost = (self._without_lines, self._dropped)
             self._without_lines = self._dropped = 0
         if any(lost):
-            _log.error("too much to write: %d invocations lost their log lines, %d their record", *lost)
+            _log.error("too much to write: %d invocations lost their log lines or request, %d their record", *lost)
+
+
+def _rows(record: Record) -> int:
+    """How much of the tables it takes, in records."""
+    return 1 + len(record.lines) // _LINES_PER_RECORD + _request_bytes(record) // _REQUEST_BYTES_PER_RECORD
 
 
 def _weight(record: Record) -> int:
-    return _RECORD_BYTES + sum(len(line.message) + len(line.fields) + _RECORD_BYTES for line in record.lines)
+    lines = sum(len(line.message) + len(line.fields) + _RECORD_BYTES for line in record.lines)
+    return _RECORD_BYTES + lines + _request_bytes(record)
+
+
+def _request_bytes(record: Record) -> int:
+    if record.request is None:
+        return 0
+    request = record.request.request
+    fields = sum(len(name) + len(value) for name, value in (*request.headers, *request.params))
+    return _RECORD_BYTES + len(request.path) + len(request.query_string) + fields + len(request.body)

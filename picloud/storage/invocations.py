@@ -9,8 +9,8 @@ from typing import Any
 
 from psycopg2.extras import execute_values
 
-from picloud.model import Invocation, InvocationFilter, Outcome, Record, Trigger
-from picloud.storage import logs
+from picloud.model import Invocation, InvocationFilter, KeptRequest, Outcome, Record, Trigger
+from picloud.storage import logs, requests
 from picloud.storage.connection import Cursor
 from picloud.storage.pool import Pool
 from picloud.storage.rows import found
@@ -63,6 +63,7 @@ class InvocationTable:
         """Write a batch in one transaction. A row or lines that are there already are left as they are."""
         with self._pool.transaction() as cursor:
             execute_values(cursor, _INSERT, [_row(record.invocation) for record in records], page_size=500)
+            requests.write(cursor, records)
             logs.write(cursor, records)
 
     def mark(self, invocation: Invocation) -> None:
@@ -82,6 +83,11 @@ class InvocationTable:
             cursor.execute(f"SELECT {_COLUMNS} FROM invocations WHERE id = %s::uuid", (invocation_id,))
             return _invocation(found(cursor.fetchone(), f"there is no invocation {invocation_id}"))
 
+    def request(self, invocation_id: str) -> KeptRequest | None:
+        """The request of an invocation; None: it was not kept, or is gone."""
+        with self._pool.transaction() as cursor:
+            return requests.get(cursor, invocation_id)
+
     def latest(self, scripts: Sequence[str]) -> dict[str, Invocation]:
         """Script → its newest invocation, for those that ran; one index look-up a script, one statement in all."""
         with self._pool.transaction() as cursor:
@@ -91,8 +97,9 @@ class InvocationTable:
     def expire(self, keep_days: int, keep_rows: int) -> int:
         """Delete some of what is older than keep_days or beyond the newest keep_rows → how many rows went.
 
-        Lines go with their invocation, or before it if there are more than ten for each of keep_rows. A few thousand
-        at a time, and by one process at a time: 0 also if another is at it.
+        Requests and lines go with their invocation, or before it: lines if there are more than ten for each of
+        keep_rows, requests if they are too large. A few thousand at a time, and by one process at a time: 0 also if
+        another is at it.
         """
         horizon = _first_id_at(datetime.now(UTC) - timedelta(days=keep_days))
         with self._pool.transaction() as cursor:
@@ -103,11 +110,12 @@ class InvocationTable:
             beyond = cursor.fetchone()
             last = max(horizon, beyond[0]) if beyond else horizon
             cursor.execute(_EXPIRE, (last,))
-            return cursor.rowcount + logs.expire(cursor, last, keep_rows * _LINES_KEPT_PER_ROW)
+            gone = cursor.rowcount + requests.expire(cursor, last)
+            return gone + logs.expire(cursor, last, keep_rows * _LINES_KEPT_PER_ROW)
 
     def vacuum(self) -> None:
         """Give the space of deleted rows back; autovacuum is set to wake rarely."""
-        self._pool.vacuum("invocations", "log_lines")
+        self._pool.vacuum("invocations", "log_lines", "requests")
 
 
 def put(cursor: Cursor, it: Invocation) -> None:

@@ -37,6 +37,10 @@ _VERSION = """SELECT s.name, v.version, v.sha256, v.bytes, v.created_at, v.creat
 _PROGRAM = """SELECT s.id, s.active_version, s.settings, f.path, f.content
   FROM scripts s JOIN version_files f ON f.script_id = s.id AND f.version = s.active_version WHERE s.name = %s"""
 
+_PROGRAM_OF = """SELECT s.id, v.version, s.settings, f.path, f.content
+  FROM scripts s JOIN versions v ON v.script_id = s.id
+  JOIN version_files f ON f.script_id = s.id AND f.version = v.version WHERE s.name = %s AND v.version = %s"""
+
 _FILES = """SELECT f.path, f.content FROM scripts s JOIN version_files f ON f.script_id = s.id
  WHERE s.name = %s AND f.version = %s ORDER BY f.path"""
 
@@ -150,11 +154,16 @@ class ScriptTable:
         with self._pool.transaction() as cursor:
             cursor.execute(_PROGRAM, (name,))
             rows = cursor.fetchall()
-        if not rows:
-            return None
-        files = {path: bytes(content) for *_, path, content in rows}
-        script_id, version, settings, *_ = rows[0]
-        return Program(name, version, files, self._policy.hold(settings), script_id)
+        return self._program(name, rows) if rows else None
+
+    def program_of(self, name: str, version: int) -> Program:
+        """One version, ready to run with the settings of now; NotFound."""
+        with self._pool.transaction() as cursor:
+            cursor.execute(_PROGRAM_OF, (name, version))
+            rows = cursor.fetchall()
+            if not rows:
+                _require(cursor, name)
+        return self._program(name, found(rows or None, f"script '{name}' has no version {version}"))
 
     def change_settings(self, name: str, change: SettingsChange) -> Settings:
         """Replace what is set for a script by what ``change`` makes of it → what holds now; NotFound.
@@ -164,6 +173,11 @@ class ScriptTable:
         with self._pool.transaction() as cursor:
             script = _locked(cursor, name)
             return self._policy.hold(uploads.change_settings(cursor, script, change))
+
+    def _program(self, name: str, rows: Sequence[Any]) -> Program:
+        files = {path: bytes(content) for *_, path, content in rows}
+        script_id, version, settings, *_ = rows[0]
+        return Program(name, version, files, self._policy.hold(settings), script_id)
 
     def _script(self, row: Any) -> Script:
         name, active_version, settings, created_at, updated_at = row

@@ -60,7 +60,8 @@ SAMPLES = {
     ("GET", f"{API}/routes/{{route}}"): Sample(Scope.READ),
     ("DELETE", f"{API}/routes/{{route}}"): Sample(Scope.DEPLOY),
     ("GET", f"{API}/invocations"): Sample(Scope.READ),
-    ("GET", f"{API}/invocations/{{identifier}}"): Sample(Scope.READ),
+    ("GET", f"{API}/invocations/{{identifier}}"): Sample(Scope.READ, query="request=true"),
+    ("POST", f"{API}/invocations/{{identifier}}/replay"): Sample(Scope.INVOKE),
     ("GET", f"{API}/logs"): Sample(Scope.READ),
     ("GET", f"{API}/secrets"): Sample(Scope.READ),
     ("GET", f"{API}/secrets/{{secret}}"): Sample(Scope.READ),
@@ -143,6 +144,7 @@ def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortress]:
     with running(tmp_path_factory.mktemp("fortress")) as picloud:
         picloud.deploy(MARK, f"log.info('{MARK}') return 1")
         picloud.deploy(MARK, f"log.info('{MARK}') return '{MARK}'")
+        picloud.set(MARK, {"record": "all"})
         record = picloud.record_of(picloud.call("GET", f"/fn/{MARK}"))
         token = picloud.api("POST", "tokens", {"name": f"of {MARK}", "scopes": ["admin"]}).json["id"]
         route = picloud.api("POST", "routes", {"path": f"/{MARK}", "script": MARK}).json["id"]

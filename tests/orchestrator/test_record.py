@@ -2,12 +2,13 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from picloud.errors import DatabaseUnavailable
-from picloud.model import Invocation, Level, LogLine, Outcome, Record, Trigger, new_id
+from picloud.model import Invocation, KeptRequest, Level, LogLine, Outcome, Record, Request, Trigger, new_id
 from picloud.orchestrator.record import Recorder
 
 PATIENCE_S = 60
@@ -155,4 +156,18 @@ def test_memory_is_bounded_while_the_database_is_away(
     recorder.stop()
     assert len(table.records) == 40
     assert 25 <= sum(len(one.lines) for one in table.records) <= 32
-    assert "invocations lost their log lines, 0 their record" in caplog.text
+    assert "invocations lost their log lines or request, 0 their record" in caplog.text
+
+
+def test_requests_count_towards_that_bound_and_towards_retention(table: Table) -> None:
+    told: list[int] = []
+    recorder = Recorder(table, told.append)
+    request = Request(new_id(), "POST", "/", "", (), b"x" * 1024 * 1024)
+    with_request = replace(record(), request=KeptRequest(request, len(request.body), cut=False, masked=False))
+    for _ in range(40):
+        recorder.add(with_request)
+    recorder.start()
+    recorder.stop()
+    kept = sum(one.request is not None for one in table.records)
+    assert 25 <= kept <= 32
+    assert sum(told) >= 40 + 256 * kept, "as much as so many records"

@@ -75,7 +75,8 @@ class Invoking:
                 run = self._run(attempt, program, request, lines)
         except (ConcurrencyLimit, Overloaded) as error:
             raise InvalidRequest(str(error)) from None
-        attempt.shared.invoked.append(self._journal.record(program, request, run, started_at, lines))
+        record = self._journal.record(program, request, run, started_at, lines, attempt.shared.mask)
+        attempt.shared.invoked.append(record)
         return _answer(name, run)
 
     def _run(self, attempt: Attempt, program: Program, request: Request, lines: list[LogLine]) -> Run:

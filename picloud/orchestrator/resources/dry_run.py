@@ -12,15 +12,13 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from picloud.model import HeaderList, Outcome, Response, StoredLine, Value, ValueKind
+from picloud.model import Outcome, Response, StoredLine, Value, ValueKind
 from picloud.orchestrator.dry_run import Rehearsed
 from picloud.orchestrator.effects import Change, WouldBe, Write
 from picloud.orchestrator.masking import MASK, Mask
 from picloud.orchestrator.resources.logs import LineShape, line_shape
+from picloud.orchestrator.resources.shapes import Headers, body_shape, headers_shape
 from picloud.orchestrator.response import InvocationFailed
-
-Headers = dict[str, str | list[str]]
-"""Name → value, or a list of them if there are several."""
 
 _PRIVATE = frozenset(("authorization", "cookie", "proxy-authorization"))
 _NOT_RUN = frozenset(
@@ -120,8 +118,8 @@ def _lines(it: Rehearsed, scripts: Collection[str] | None) -> Iterator[LineShape
 
 
 def _response(response: Response) -> ScriptResponse:
-    body, is_base64 = _text(response.body)
-    return ScriptResponse(response.status, _headers(response.headers), body, is_base64)
+    body, is_base64 = body_shape(response.body)
+    return ScriptResponse(response.status, headers_shape(response.headers), body, is_base64)
 
 
 def _write(it: Write, mask: Mask) -> WouldBeWrite:
@@ -156,22 +154,7 @@ def _request(it: WouldBe, mask: Mask) -> WouldBeRequest:
         script=it.script,
         method=it.method,
         url=mask.text(it.url),
-        headers=_headers(tuple(headers)),
+        headers=headers_shape(tuple(headers)),
         body_bytes=it.body_bytes,
         made=it.made,
     )
-
-
-def _headers(fields: HeaderList) -> Headers:
-    found: dict[str, list[str]] = {}
-    for name, value in fields:
-        found.setdefault(name, []).append(value)
-    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
-
-
-def _text(body: bytes) -> tuple[str, bool]:
-    """A body as text → whether it is in base64."""
-    try:
-        return body.decode(), False
-    except UnicodeDecodeError:
-        return b64encode(body).decode(), True

@@ -10,8 +10,8 @@ from picloud.auth import Scope
 from picloud.messages.endpoint import Answer, endpoint
 from picloud.messages.reading import Query, read_body
 from picloud.messages.writing import send_json
-from picloud.model import Outcome, Request, Trigger, new_id
-from picloud.orchestrator.dispatch import Dispatcher
+from picloud.model import Outcome, Program, Request, Trigger, new_id
+from picloud.orchestrator.dispatch import Dispatcher, RequestSource
 from picloud.orchestrator.dry_run import DryRuns
 from picloud.orchestrator.ingress import ScriptResolver
 from picloud.orchestrator.request import Proxies, connection_of
@@ -24,7 +24,6 @@ _HEADERS: dict[str, Any] = {
 }
 
 
-_UNTOLD = (Outcome.OK, Outcome.CALLER_GONE)  # of outcomes, those that no caller is told as a problem
 _RECORDED_WITHIN_S = 2.0  # unless the database is away
 
 
@@ -40,13 +39,51 @@ class InvokeQuery(Query):
     allow_http: Annotated[bool, Meta(description="with dry_run: call other servers, which nothing undoes")] = False
 
 
+ANSWERS: dict[int | str, Answer] = {
+    200: Answer(
+        DryRunShape,
+        or_any=True,
+        media=("*/*",),
+        meaning="The script's own answer; with `dry_run`, what it would do",
+    ),
+    204: Answer(headers=_HEADERS, meaning="The script answered with nothing"),
+    "default": Answer(media=("*/*",), headers=_HEADERS, meaning="The script's own answer"),
+}
+"""Of what runs a script by hand."""
+
+PROBLEMS = tuple(outcome for outcome in Outcome if outcome not in (Outcome.OK, Outcome.CALLER_GONE))
+"""Of the same: what no caller is told is none."""
+
+
+class Runs:
+    """What runs a script by hand, in earnest or not."""
+
+    def __init__(self, dispatcher: Dispatcher, dry_runs: DryRuns) -> None:
+        self._dispatcher = dispatcher
+        self._dry_runs = dry_runs
+
+    def answer(
+        self, program: Program, source: RequestSource, query: InvokeQuery, req: falcon.Request, resp: falcon.Response
+    ) -> None:
+        """Run it as the query says, and answer. A dry run shows what is logged and kept: Forbidden to who may not."""
+        if query.dry_run:
+            principal = req.context.principal
+            principal.require(Scope.READ, program.script)
+            shown = self._dry_runs.run(program, source, allow_http=query.allow_http)
+            send_json(resp, dry_run_shape(shown, principal.scripts))
+            return
+        finished = self._dispatcher.dispatch(program, new_id(), source)
+        if query.recorded:
+            self._dispatcher.wait_until_recorded(_RECORDED_WITHIN_S)
+        send(finished, resp)
+
+
 class InvokeResource:
     """`/api/v1/scripts/NAME/invoke`"""
 
-    def __init__(self, resolver: ScriptResolver, dispatcher: Dispatcher, dry_runs: DryRuns, proxies: Proxies) -> None:
+    def __init__(self, resolver: ScriptResolver, runs: Runs, proxies: Proxies) -> None:
         self._resolver = resolver
-        self._dispatcher = dispatcher
-        self._dry_runs = dry_runs
+        self._runs = runs
         self._proxies = proxies
 
     @endpoint(
@@ -54,17 +91,8 @@ class InvokeResource:
         query=InvokeQuery,
         media={"*/*": None},
         body_required=False,
-        answers={
-            200: Answer(
-                DryRunShape,
-                or_any=True,
-                media=("*/*",),
-                meaning="The script's own answer; with `dry_run`, what it would do",
-            ),
-            204: Answer(headers=_HEADERS, meaning="The script answered with nothing"),
-            "default": Answer(media=("*/*",), headers=_HEADERS, meaning="The script's own answer"),
-        },
-        problems=("not-found", *(outcome for outcome in Outcome if outcome not in _UNTOLD)),
+        answers=ANSWERS,
+        problems=("not-found", *PROBLEMS),
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, script: str, query: InvokeQuery) -> None:
         """Run the script once: it sees POST, path `/`, trigger `invoke`, this body and its type.
@@ -73,15 +101,7 @@ class InvokeResource:
         has no record, and the answer is what it said and would do.
         """
         program = self._resolver.resolve(script)
-        if query.dry_run:
-            req.context.principal.require(Scope.READ, script)
-            shown = self._dry_runs.run(program, _Invoked(req, self._proxies), allow_http=query.allow_http)
-            send_json(resp, dry_run_shape(shown, req.context.principal.scripts))
-            return
-        finished = self._dispatcher.dispatch(program, new_id(), _Invoked(req, self._proxies))
-        if query.recorded:
-            self._dispatcher.wait_until_recorded(_RECORDED_WITHIN_S)
-        send(finished, resp)
+        self._runs.answer(program, _Invoked(req, self._proxies), query, req, resp)
 
 
 class _Invoked:

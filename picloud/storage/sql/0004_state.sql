@@ -47,3 +47,9 @@ CREATE TABLE kept_answers (
     PRIMARY KEY (script_id, key)
 );
 CREATE INDEX kept_answers_expiring ON kept_answers (expires_at);
+
+-- What invocations were asked, of scripts whose settings say so: to be looked at, and run again. Goes with its invocation.
+CREATE TABLE requests (
+    invocation uuid PRIMARY KEY,
+    request    bytea NOT NULL              -- MessagePack of a KeptRequest; what was secret in it is masked
+);
