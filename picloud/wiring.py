@@ -125,10 +125,7 @@ class Platform:
         self._fetcher = Fetcher(system_lookup, private_hosts(settings.private_hosts))
         calls = {**bindings(self._fetcher, self._secrets), **invoking.table()}
         self._dispatcher = Dispatcher(self._admission, self._executor, Attempts(self._units, calls), journal)
-        dry_runs = DryRuns(
-            self._dispatcher, self._admission, self._executor, self._units, calls, problems.status_of
-        )  # fmt: skip
-        self._runs = Runs(self._dispatcher, dry_runs)
+        self._runs = Runs(self._dispatcher, DryRuns(self._dispatcher, self._units, calls, problems.status_of))
         self._proxies = Proxies(settings.trusted_proxies)
         self._ingress = Ingress(self._router, self._routes, Door(self._tokens), self._dispatcher, self._proxies)
         self.wsgi: Callable[..., Any] = create_app(self._collaborators(tables, settings))

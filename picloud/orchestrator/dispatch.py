@@ -117,6 +117,10 @@ class Dispatcher:
         self._changed = threading.Condition()  # of what follows
         self._under_way = 0
 
+    def with_others(self, attempts: Attempts, journal: Journal) -> "Dispatcher":
+        """The same place and the same sandboxes, for runs that do something else and are told elsewhere."""
+        return Dispatcher(self._admission, self._executor, attempts, journal)
+
     def wait_until_idle(self, seconds: float) -> None:
         """Until every invocation that is under way has its record, or the time is up."""
         with self._changed:

@@ -12,10 +12,9 @@ from functools import partial
 
 from picloud.errors import Forbidden
 from picloud.model import Invocation, Outcome, Program, Record, Request, new_id
-from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.attempt import Attempt, Attempts, Binding, Surroundings, WorkSource
 from picloud.orchestrator.bindings import http
-from picloud.orchestrator.dispatch import Dispatcher, ExecutorClient, Finished, RequestSource
+from picloud.orchestrator.dispatch import Dispatcher, Finished, RequestSource
 from picloud.orchestrator.effects import Effects, WatchedSource
 from picloud.orchestrator.journal import Journal
 from picloud.orchestrator.masking import Mask
@@ -45,15 +44,11 @@ class DryRuns:
     def __init__(
         self,
         dispatcher: Dispatcher,
-        admission: Admission,
-        executor: ExecutorClient,
         source: WorkSource,
         bindings: Mapping[str, Binding],
         status_of: Callable[[Outcome], int],
     ) -> None:
         self._dispatcher = dispatcher
-        self._admission = admission
-        self._executor = executor
         self._source = source
         self._bindings = bindings
         self._status_of = status_of
@@ -62,7 +57,7 @@ class DryRuns:
         """Run a program once, and roll back. BodyTooLarge, InvalidRequest, Overloaded: it did not run."""
         attempts = _Rehearsals(self._source, self._bindings, allow_http=allow_http)
         records = _Shown()
-        rehearsing = Dispatcher(self._admission, self._executor, attempts, Journal(records, self._status_of))
+        rehearsing = self._dispatcher.with_others(attempts, Journal(records, self._status_of))
         with self._dispatcher.counted():
             finished = rehearsing.dispatch(program, new_id(), source)
         return Rehearsed(finished, records.taken, attempts.effects, attempts.mask)
