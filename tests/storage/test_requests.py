@@ -29,7 +29,18 @@ def record(body: bytes = b"", *, kept: bool = True) -> Record:
     now, identifier = datetime.now(UTC), new_id()
     invocation = Invocation(identifier, "a", 1, Trigger.HTTP, Outcome.OK, 200, now, 0, 0, 0, 0)
     request = Request(
-        identifier, "PUT", "/\0ü", "q=1", (("x-a", "\xff"),), body, "h", "::1", Trigger.HTTP, (("rest", "x"),), b"{}"
+        identifier,
+        "PUT",
+        "/\0ü",
+        "q=1",
+        (("x-a", "\xff"),),
+        body,
+        "h",
+        "::1",
+        Trigger.HTTP,
+        "k",
+        (("rest", "x"),),
+        b"{}",
     )
     return Record(invocation, (), KeptRequest(request, len(body), cut=False, masked=True) if kept else None)
 
