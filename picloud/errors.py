@@ -113,8 +113,8 @@ class ConcurrencyLimit(PicloudError):
     """The script runs as often at once as its settings allow; try again in a moment."""
 
 
-class AnswerTooLarge(PicloudError):
-    """The script's answer is larger than can be kept."""
+class AnswerNotKept(PicloudError):
+    """The script's answer cannot be kept for who asks again: it is too large, or sent while it is made."""
 
 
 class DeadlinePassed(PicloudError):

@@ -45,6 +45,7 @@ from picloud.orchestrator.retention import Retention
 from picloud.orchestrator.router import Router
 from picloud.orchestrator.routes import Routes
 from picloud.orchestrator.secrets import SecretValues
+from picloud.orchestrator.streaming import Streams
 from picloud.sealing import KeyFile
 from picloud.settings import INVOCATION_CONNECTIONS, ServerSettings
 from picloud.storage.changes import CHANNEL, Changed, parse
@@ -124,7 +125,9 @@ class Platform:
         invoking = Invoking(self._router, self._admission, self._reserve, journal)
         self._fetcher = Fetcher(system_lookup, private_hosts(settings.private_hosts))
         calls = {**bindings(self._fetcher, self._secrets), **invoking.table()}
-        self._dispatcher = Dispatcher(self._admission, self._executor, Attempts(self._units, calls), journal)
+        attempts = Attempts(self._units, calls)
+        self._streams = Streams(_streams_max(settings.threads))
+        self._dispatcher = Dispatcher(self._admission, self._executor, attempts, journal, self._streams)
         self._runs = Runs(self._dispatcher, DryRuns(self._dispatcher, self._units, calls, problems.status_of))
         self._proxies = Proxies(settings.trusted_proxies)
         self._ingress = Ingress(self._router, self._routes, Door(self._tokens), self._dispatcher, self._proxies)
@@ -153,6 +156,7 @@ class Platform:
         """Answer and record what still runs, write what is left, close what is open."""
         self._executor.abort()
         self._reserve.abort()
+        self._streams.stop()
         self._fetcher.abort()
         self._dispatcher.wait_until_idle(_ABORT_WITHIN_S)
         self._listener.stop()
@@ -244,6 +248,11 @@ class Platform:
 def _followers_max(threads: int) -> int:
     """How many of a worker's threads followers of the logs may hold: an eighth, and never the last one."""
     return min(max(1, threads // 8), threads - 1)
+
+
+def _streams_max(threads: int) -> int:
+    """How many of a worker's threads answers that are made while they are sent may hold: half of them."""
+    return max(1, threads // 2)
 
 
 def build(settings: ServerSettings) -> Platform:

@@ -1,7 +1,8 @@
 """One sandbox: accept once, run once, exit.
 
 Owns: what a child does between fork and exit. Knows nothing of Lua (`sandbox.lua` does) and of other children.
-Everything until `accept` happens off the critical path; what comes in is one REQUEST, and a REPLY to each CALL.
+Everything until `accept` happens off the critical path; what comes in is one REQUEST, and a REPLY to each CALL or
+STREAM.
 Exits 0 after an answer or when the caller has gone; any other end is a crash, of which the zygote tells the caller.
 """
 
@@ -134,6 +135,17 @@ def call_host(name: bytes, arguments: tuple[bytes, ...]) -> list[bytes]:
     """Ask the caller to do what only the trusted side can → the fields of its REPLY."""
     send(protocol.CALL, name, *arguments)
     return protocol.unpack(_read_message(protocol.REPLY))
+
+
+def begin_stream(status: bytes, headers: tuple[bytes, ...]) -> None:
+    """Begin an answer whose body is made while it is sent; returns once what the script did is committed."""
+    send(protocol.STREAM, status, protocol.pack(*headers))
+    _read_message(protocol.REPLY)
+
+
+def emit_chunk(piece: bytes) -> None:
+    """Write the next piece of the body, which fits into a frame; waits while the caller does not take it."""
+    os.write(seccomp.CONNECTION, protocol.CHUNK + b"\0" + piece)
 
 
 def _spelled(outcome: Result | Failure | None, cpu_us: bytes) -> tuple[bytes, tuple[bytes, ...]]:

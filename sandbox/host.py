@@ -1,4 +1,5 @@
-"""What Lua may ask of Python: hashes, random bytes, the time, a log line, a host call, its own memory limit.
+"""What Lua may ask of Python: hashes, random bytes, the time, a log line, a host call, a piece of an answer,
+its own memory limit.
 
 Owns: the one Python object that Lua holds, and how they cross: bytes, numbers and None both ways, never an exception.
 Knows nothing of scripts; `prelude/host.lua` is its other end.
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     CallHost = Callable[[bytes, tuple[bytes, ...]], list[bytes]]
+    BeginStream = Callable[[bytes, tuple[bytes, ...]], None]
 
 
 class Host:
@@ -30,11 +32,19 @@ class Host:
     Answers are (done, value): done is None if memory ran out, False if the operation failed; that is raised at the end.
     """
 
-    def __init__(self, lua: Any, emit_log: Callable[[bytes, bytes, bytes], None], call_host: CallHost) -> None:
+    def __init__(
+        self,
+        lua: Any,
+        emit_log: Callable[[bytes, bytes, bytes], None],
+        call_host: CallHost,
+        begin_stream: BeginStream,
+        emit_chunk: Callable[[bytes], None],
+    ) -> None:
         self.memory_bytes = 0  # 0 is no limit
         self._lua = lua
         self._set_max_memory = lua.set_max_memory
         self._call_host = call_host
+        self._begin_stream = begin_stream
         self._seed_bytes, self._blocks_taken = b"", 0
         self._reply: list[bytes] = []  # values of the last host call that Lua has not taken, in reverse
         self._broken: BaseException | None = None
@@ -52,6 +62,8 @@ class Host:
             b"hmac_sha512": self._hmac_sha512,
             b"remote": self._remote,
             b"reply": self._next_of_reply,
+            b"begin": self._begin,
+            b"chunk": emit_chunk,
         }
 
     def begin(self, memory_bytes: int, seed: bytes) -> None:
@@ -125,6 +137,9 @@ class Host:
 
     def _next_of_reply(self) -> bytes:
         return self._with_room(self._reply.pop())
+
+    def _begin(self, status: int, *headers: bytes) -> None:
+        self._begin_stream(b"%d" % status, headers)
 
     def _sha256(self, text: bytes) -> bytes:
         return self._with_room(sha256(text).digest())

@@ -17,26 +17,30 @@ import os
 from lupa import lua54
 
 from sandbox.host import Host
-from sandbox.protocol import ANSWER, MEMORY_LIMIT, RESPONSE, SYNTAX_ERROR
+from sandbox.protocol import ANSWER, ENDED, MEMORY_LIMIT, RESPONSE, SYNTAX_ERROR
 
 TYPE_CHECKING = False  # importing typing would cost each fork
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from sandbox.host import CallHost
+    from sandbox.host import BeginStream, CallHost
 
 _PRELUDE = (  # each file sees those before it
     *("host", "fault", "remote", "json", "base64", "html", "url", "zones", "time", "crypto", "jwt", "template"),
-    *("log", "kv", "secrets", "http", "invoke"),
+    *("log", "kv", "secrets", "http", "invoke", "stream"),
     *("request", "response", "environment", "bundle", "main"),
 )
 _BODY = 8  # the body's place in a request (sandbox/protocol.py)
 _REQUEST_SHARE = 4  # a request body may be a quarter of the memory limit: pushing it is not protected by the limit
 
 
+def _nobody(*_: object) -> None:
+    """Who does not stream: nothing is sent."""
+
+
 class Result:
-    """What a script answered: ``kind`` RESPONSE or ANSWER; headers as name, value, name, value, …"""
+    """What a script answered: ``kind`` RESPONSE, ANSWER or, of a stream, ENDED; headers as name, value, …"""
 
     __slots__ = ("body", "headers", "kind", "memory_bytes", "status")
 
@@ -69,9 +73,17 @@ class Engine:
 
     ``emit_log(level, message, fields)`` is called as each line is written; fields is a JSON object or empty.
     ``call_host(name, arguments)`` makes a host call and gives the fields of its REPLY.
+    ``begin_stream(status, headers)`` begins an answer, and ``emit_chunk(piece)`` is called with each piece of its body.
     """
 
-    def __init__(self, *, emit_log: Callable[[bytes, bytes, bytes], None], call_host: CallHost) -> None:
+    def __init__(
+        self,
+        *,
+        emit_log: Callable[[bytes, bytes, bytes], None],
+        call_host: CallHost,
+        begin_stream: BeginStream = _nobody,
+        emit_chunk: Callable[[bytes], None] = _nobody,
+    ) -> None:
         self._lua = lua54.LuaRuntime(
             encoding=None,
             register_eval=False,
@@ -80,7 +92,7 @@ class Engine:
             unpack_returned_tuples=True,
             max_memory=0,  # None would make a later limit impossible
         )
-        self._host = Host(self._lua, emit_log, call_host)
+        self._host = Host(self._lua, emit_log, call_host, begin_stream, emit_chunk)
         self._check, self._set_files, self._set_env, self._run, self._warm_up = self._load_prelude()
         self.warm_up()
 
@@ -141,7 +153,7 @@ class Engine:
 
     def _conclude(self, flat: tuple[Any, ...]) -> Result | Failure:
         kind = flat[0]
-        if kind in (RESPONSE, ANSWER):
+        if kind in (RESPONSE, ANSWER, ENDED):
             _, status, body, *headers = flat
             return Result(kind, status, headers, body, self._memory_bytes())
         return self._out_of_memory() if kind == MEMORY_LIMIT else self._failure(*flat)

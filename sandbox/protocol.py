@@ -15,7 +15,9 @@ Numbers travel as ASCII decimals: no struct layout to agree on, nothing to overf
 | CALL     | child → caller | name of a host call (``kv.get``), its arguments; the child then waits for the REPLY     |
 | REPLY    | caller → child | DONE and the values, or REFUSED and a message for the script                         |
 | LOG      | child → caller | level (``debug info warn error``), message, fields (a JSON object, or empty)         |
-| RESULT   | child → caller | kind (RESPONSE, ANSWER, COMPILED), status, headers, body, cpu_us, memory_bytes       |
+| RESULT   | child → caller | kind (RESPONSE, ANSWER, ENDED, COMPILED), status, headers, body, cpu_us, memory_bytes |
+| STREAM   | child → caller | status, headers: the answer begins; the child then waits for the REPLY                |
+| CHUNK    | child → caller | a piece of its body, bare and in one frame; RESULT (ENDED) or FAILURE follows the last |
 | FAILURE  | child → caller | kind, message, traceback, file, line, cpu_us, memory_bytes                           |
 | DIED     | zygote → caller| signal (0 if it exited), exit status, cpu_us, memory_bytes (peak RSS): the last words |
 
@@ -43,6 +45,8 @@ CALL = b"C"
 REPLY = b"P"
 LOG = b"L"
 RESULT = b"R"
+STREAM = b"S"
+CHUNK = b"K"
 FAILURE = b"F"
 DIED = b"D"
 
@@ -51,6 +55,7 @@ MODE_COMPILE = b"compile"
 
 RESPONSE = b"response"  # the handler returned it: its effects commit
 ANSWER = b"answer"  # error{status=…, body=…}: its effects roll back
+ENDED = b"ended"  # the answer that began with STREAM is whole
 COMPILED = b"compiled"
 
 DONE = b"done"
@@ -68,6 +73,7 @@ REPLY_BYTES_MAX = 8 * 1024 * 1024  # its values; the trusted end sends no more
 LINE_OVERHEAD_BYTES = 64  # what a log line counts against log_bytes beside its text; prelude/log.lua has the same
 
 HEADERS_MAX = 100  # of an answer; prelude/response.lua has the same
+CHUNKS_MAX = 100_000  # of a body: each costs the trusted end, too; prelude/stream.lua has the same
 
 _LENGTH_BYTES = 4
 

@@ -238,7 +238,12 @@ def _warm_engine() -> Engine:
     """Everything that a run needs, read and used once: after landlock and seccomp nothing can be loaded."""
     os.environ["TZ"] = "UTC0"
     time.tzset()
-    engine = Engine(emit_log=child.emit_log, call_host=child.call_host)
+    engine = Engine(
+        emit_log=child.emit_log,
+        call_host=child.call_host,
+        begin_stream=child.begin_stream,
+        emit_chunk=child.emit_chunk,
+    )
     engine.compile([b"main.lua", b"return os.date()"])
     return engine
 

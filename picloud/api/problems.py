@@ -95,7 +95,7 @@ _ROWS = (
     ),
     Problem(
         "caller-gone", 499, "The caller hung up",
-        "The connection was gone before the answer: the script was ended, what it wrote undone. Only records say so.",
+        "The connection was gone before the answer was whole: the script was ended. Only records say so.",
         "Wait longer for the answer, or have the script do less.",
     ),
     Problem(

@@ -33,7 +33,21 @@ from picloud.manager import manifest
 from picloud.manager.manifest import Manifest
 from picloud.manager.settings import SettingsPatch, SettingsRules
 from picloud.messages.wrong import invalid
-from picloud.model import HeaderList, LogLine, Policy, Program, Request, Route, Run, Settings, new_id
+from picloud.model import (
+    HeaderList,
+    LogLine,
+    Outcome,
+    Policy,
+    Program,
+    Request,
+    Response,
+    Route,
+    Run,
+    Settings,
+    Stream,
+    new_id,
+)
+from picloud.orchestrator.streaming import has_no_body, unmade
 from picloud.orchestrator.tree import RouteTree
 from picloud.patterns import RouteWanted, host_of
 from picloud.settings import ServerSettings, load
@@ -88,11 +102,11 @@ def run(
             raise NotCompiled(source, problem)
         program = Program("run", 1, source.files, settings)
         done = executor.run(program, asked, _show_line, host_calls(server, program, asked))
-    if done.response is None:
+        if done.response:
+            done = _show(asked, done, done.response, include)
+    if done.outcome is not Outcome.OK:
         _explain(done)
-        sys.exit(1)
-    _show(done, include)
-    sys.exit(1 if done.response.status >= 400 else 0)
+    sys.exit(1 if done.response is None or done.response.status >= 400 or done.outcome is not Outcome.OK else 0)
 
 
 @contextlib.contextmanager
@@ -174,15 +188,26 @@ def _params(method: str, host: str, segments: list[str], routes: Iterable[RouteW
     return found.params if found else ()
 
 
-def _show(done: Run, include: bool) -> None:
-    answer = done.response
-    assert answer
+def _show(asked: Request, done: Run, answer: Response, include: bool) -> Run:
+    """Print an answer, a stream as it is made → the run at its end."""
     if include:
         click.echo(f"HTTP {answer.status}")
         for name, value in answer.headers:
             click.echo(harmless(f"{name}: {value}"))
         click.echo()
-    show_body(answer.body)
+    if done.stream is None:
+        show_body(answer.body)
+        return done
+    return unmade(done) if has_no_body(asked, done) else _show_pieces(done.stream, answer)
+
+
+def _show_pieces(stream: Stream, answer: Response) -> Run:
+    try:
+        for piece in stream.pieces():
+            click.echo(piece, nl=False)  # which flushes
+    finally:
+        end = stream.close()
+    return dataclasses.replace(end, response=answer)
 
 
 def _show_line(line: LogLine) -> None:

@@ -9,20 +9,23 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from picloud.errors import DeadlinePassed, ExecutorLost, Overloaded, PicloudError, PlatformError
 from picloud.executor import packing
-from picloud.executor.frames import BadAnswer, BadFrame, Decoder
+from picloud.executor.breaches import BadAnswer, BadFrame
+from picloud.executor.frames import Decoder
 from picloud.executor.line import Line
 from picloud.executor.outcomes import End, problem_of, run_of, too_much
 from picloud.executor.parking import parked, parking_socket
-from picloud.executor.said import Accepted, Call, Log, Message
-from picloud.model import Limits, LogLine, Outcome, Program, Request, Run, SyntaxProblem
+from picloud.executor.said import Accepted, Begun, Call, Chunk, Log, Message
+from picloud.executor.stream import SandboxStream
+from picloud.model import Limits, LogLine, Outcome, Program, Request, Response, Run, SyntaxProblem
 from sandbox import protocol
 
 CHECK_LIMITS = Limits(wall_ms=5_000, cpu_ms=2_000)  # of a compilation
@@ -86,7 +89,8 @@ class SandboxClient:
         """Run ``program`` once in a sandbox of its own. Raises nothing for what a script, sandbox or executor does.
 
         ``on_log`` is called in this thread with each line as it arrives; what it and ``host_calls`` raise ends the run,
-        and so does a ``caller`` who hangs up: CallerGone.
+        and so does a ``caller`` who hangs up: CallerGone. A run with a stream has not ended: its sandbox waits for who
+        asks for the pieces, and is held until the stream is closed.
         """
         limits = program.settings.limits
         packets = protocol.frames(protocol.REQUEST, packing.run(program, request))
@@ -98,13 +102,24 @@ class SandboxClient:
         except ExecutorLost as error:
             return Run(Outcome.EXECUTOR_LOST, detail=str(error), queue_ms=_ms_since(started))
         queue_ms, accepted = _ms_since(started), time.monotonic()
-        with line, self._abortable(line):
+        with ExitStack() as held:
+            held.enter_context(line)
+            held.enter_context(self._abortable(line))
             line.deadline = accepted + limits.wall_ms / 1000
             if caller is not None:
                 line.watch(caller)
-            run = _run_outcome(line, decoder, packets[1:], limits, _Handlers(on_log, host_calls))
-        if self._aborted and run.outcome is Outcome.EXECUTOR_LOST:
-            run = replace(run, detail="the server was stopped while the script ran")
+            hear = partial(_hear, line, decoder, limits, _Handlers(on_log, host_calls))
+            timed = partial(self._timed, queue_ms, accepted)
+            heard = hear(packets[1:])
+            if isinstance(heard, Begun):
+                stream = SandboxStream(hear, timed, line.deadline, held.pop_all())
+                heard = Run(Outcome.OK, Response(heard.status, heard.headers, b"", is_streamed=True), stream=stream)
+            assert isinstance(heard, Run)  # no answer goes on before it begins
+            return timed(heard)
+
+    def _timed(self, queue_ms: float, accepted: float, run: Run) -> Run:
+        if self._aborted and run.outcome in (Outcome.EXECUTOR_LOST, Outcome.CALLER_GONE):
+            run = replace(run, outcome=Outcome.EXECUTOR_LOST, detail="the server was stopped while the script ran")
         return replace(run, queue_ms=queue_ms, run_ms=_ms_since(accepted))
 
     def abort(self) -> None:
@@ -143,6 +158,8 @@ class SandboxClient:
                 end = _exchange(line, decoder, packets[1:], _COMPILING)
             except (BadFrame, DeadlinePassed) as error:
                 return too_much(str(error))
+        if isinstance(end, Begun | Chunk):
+            return too_much("the sandbox ran what it should have compiled")
         return problem_of(end, CHECK_LIMITS)
 
     def ping(self) -> None:
@@ -174,20 +191,26 @@ class SandboxClient:
 _COMPILING = _Handlers(lambda _: None, NO_HOST_CALLS)  # which writes no logs and calls nobody
 
 
-def _run_outcome(line: Line, decoder: Decoder, packets: list[bytes], limits: Limits, handlers: _Handlers) -> Run:
+def _hear(
+    line: Line, decoder: Decoder, limits: Limits, handlers: _Handlers, packets: Iterable[bytes]
+) -> Run | Begun | Chunk:
+    """How a run ended; or its answer has begun, or goes on."""
     try:
-        end = _exchange(line, decoder, packets, handlers)
+        heard = _exchange(line, decoder, packets, handlers)
     except DeadlinePassed:
         return Run(Outcome.TIMEOUT, detail=f"exceeded the wall clock limit of {limits.wall_ms} ms")
     except BadAnswer as error:
         return Run(Outcome.BAD_RESPONSE, detail=str(error))
     except BadFrame as error:
         return Run(Outcome.SANDBOX_CRASH, detail=f"the sandbox did not keep to the protocol: {error}")
-    return run_of(end, limits)
+    return heard if isinstance(heard, Begun | Chunk) else run_of(heard, limits)
 
 
-def _exchange(line: Line, decoder: Decoder, packets: Iterable[bytes], handlers: _Handlers) -> End:
-    """Send the rest of the request, then read to the end, doing what is asked for. DeadlinePassed, BadFrame."""
+def _exchange(line: Line, decoder: Decoder, packets: Iterable[bytes], handlers: _Handlers) -> End | Begun | Chunk:
+    """Send the packets, then read to the end or to a part of the answer, doing what is asked for.
+
+    DeadlinePassed, BadFrame.
+    """
     _send_all(line, packets)
     while True:
         message = _next_message(line, decoder)

@@ -9,35 +9,31 @@ import re
 
 import msgspec
 
-from picloud.executor.said import Accepted, Answered, Call, Compiled, Died, Failed, Log, Message
+from picloud.executor.breaches import BadAnswer, BadFrame
+from picloud.executor.heads import HEADER_BYTES_MAX, header_list, status_of
+from picloud.executor.said import (
+    Accepted,
+    Answered,
+    Begun,
+    Call,
+    Chunk,
+    Compiled,
+    Died,
+    Ended,
+    Failed,
+    Log,
+    Message,
+)
 from picloud.model import HeaderList, Level, Limits
 from sandbox import protocol
 
-HEADER_BYTES_MAX = 32 * 1024  # names and values together
 _ALLOWANCE_BYTES = 64 * 1024  # of an answer, beside its body; of a failure's texts
 _LOG_LINES_MIN = 16  # beside one for each byte that a script may log
 _LOG_OVERHEAD_BYTES = 64  # of each line: length fields, level, the frame
 _NUMBER_DIGITS_MAX = 18
 _HEADER_FIELDS_BYTES_MAX = HEADER_BYTES_MAX + 2 * protocol.HEADERS_MAX * 4  # with the length of each
-_STATUS_MIN, _STATUS_MAX = 200, 599
 
 _CALL_NAME = re.compile(rb"[a-z_]{1,32}\.[a-z_]{1,32}")
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")  # RFC 9110, 5.6.2
-_FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")  # 5.5: no control characters
-_HOP_BY_HOP = frozenset(
-    b"connection keep-alive te trailer transfer-encoding upgrade proxy-connection "
-    b"proxy-authenticate proxy-authorization proxy-authentication-info".split()
-)
-_OF_THE_ORIGIN = b"service-worker-allowed"  # a script has a path; this would put its page before all others of the host
-
-
-class BadFrame(Exception):
-    """A sandbox broke the protocol."""
-
-
-class BadAnswer(BadFrame):
-    """A sandbox kept to the protocol, but what it answers is no HTTP response."""
-
 
 _FAILURES = frozenset(
     (
@@ -63,6 +59,9 @@ class Decoder:
         self._log_bytes_left = limits.log_bytes + _ALLOWANCE_BYTES + _log_lines(limits) * _LOG_OVERHEAD_BYTES
         self._log_lines_left = _log_lines(limits)
         self._calls_left = limits.host_calls
+        self._begun = False
+        self._body_bytes_left = limits.response_bytes
+        self._pieces_left = protocol.CHUNKS_MAX
 
     def feed(self, packet: bytes) -> Message | None:
         """Take one packet; BadFrame, or BadAnswer, if it is not what the protocol allows here."""
@@ -96,6 +95,8 @@ class Decoder:
             protocol.CALL: protocol.CALL_BYTES_MAX,
             protocol.LOG: self._log_bytes_left,
             protocol.RESULT: self._limits.response_bytes + _ALLOWANCE_BYTES,
+            protocol.STREAM: _ALLOWANCE_BYTES,
+            protocol.CHUNK: min(self._body_bytes_left, protocol.CHUNK_BYTES_MAX),
             protocol.FAILURE: _ALLOWANCE_BYTES,
         }
         if tag not in rooms:
@@ -110,6 +111,10 @@ class Decoder:
             return self._call(payload)
         if tag == protocol.LOG:
             return self._log(payload)
+        if tag == protocol.STREAM:
+            return self._begin(payload)
+        if tag == protocol.CHUNK:
+            return self._chunk(payload)
         if tag == protocol.FAILURE:
             return _failed(payload)
         return self._answered(payload)
@@ -133,58 +138,40 @@ class Decoder:
             raise BadFrame("a log level that is not known")
         return Log(_LEVELS[level], *_log_texts(message, fields))
 
-    def _answered(self, payload: bytes) -> Answered | Compiled:
+    def _begin(self, payload: bytes) -> Begun:
+        if self._begun:
+            raise BadFrame("an answer that begins twice")
+        self._begun = True
+        status, packed = _fields(payload, 2)
+        return Begun(status_of(number(status)), _headers(packed))
+
+    def _chunk(self, piece: bytes) -> Chunk:
+        self._body_bytes_left -= len(piece)
+        self._pieces_left -= 1
+        if not self._begun or not piece or self._pieces_left < 0:
+            raise BadFrame("a piece of an answer that has not begun, without a byte, or one too many")
+        return Chunk(piece)
+
+    def _answered(self, payload: bytes) -> Answered | Ended | Compiled:
         kind, status, packed, body, cpu_us, memory_bytes = _fields(payload, 6)
+        if (kind == protocol.ENDED) != self._begun:
+            raise BadFrame("an answer that ended before it began, or came twice")
+        if kind == protocol.ENDED:
+            return Ended(number(cpu_us), number(memory_bytes))
         if kind == protocol.COMPILED:
             return Compiled()
         if kind not in (protocol.RESPONSE, protocol.ANSWER):
             raise BadFrame("a kind of answer that is not known")
         if len(body) > self._limits.response_bytes:
             raise BadAnswer(f"the body has {len(body)} bytes; {self._limits.response_bytes} are allowed")
-        if len(packed) > _HEADER_FIELDS_BYTES_MAX:  # before it is taken apart: many small fields take much memory
-            raise BadAnswer(f"the headers have more than {HEADER_BYTES_MAX} bytes")
-        headers = header_list(_fields(packed))
-        return Answered(kind == protocol.RESPONSE, _status(status), headers, body, number(cpu_us), number(memory_bytes))
+        answer = (status_of(number(status)), _headers(packed), body)
+        return Answered(kind == protocol.RESPONSE, *answer, number(cpu_us), number(memory_bytes))
 
 
-def header_list(fields: list[bytes]) -> HeaderList:
-    """Names and values in turn, checked, to (lower-case name, value) in their order; BadAnswer says which is wrong.
-
-    Content-Length is dropped, since the server counts the body; what belongs to one hop is the server's and refused,
-    and so is what would reach beyond a script's own paths in a browser.
-    """
-    if len(fields) % 2:
-        raise BadAnswer("the last header has no value")
-    if len(fields) > 2 * protocol.HEADERS_MAX:
-        raise BadAnswer(f"there are {len(fields) // 2} headers; {protocol.HEADERS_MAX} are allowed")
-    if sum(map(len, fields)) > HEADER_BYTES_MAX:
+def _headers(packed: bytes) -> HeaderList:
+    if len(packed) > _HEADER_FIELDS_BYTES_MAX:  # before it is taken apart: many small fields take much memory
         raise BadAnswer(f"the headers have more than {HEADER_BYTES_MAX} bytes")
-    pairs = zip(fields[::2], fields[1::2], strict=True)
-    checked = [_header(name.lower(), value) for name, value in pairs]
-    return tuple(pair for pair in checked if pair[0] != "content-length")
-
-
-def _header(name: bytes, value: bytes) -> tuple[str, str]:
-    if not _TOKEN.fullmatch(name):
-        raise BadAnswer(f"{_shown(name)} is no name of a header")
-    if name in _HOP_BY_HOP:
-        raise BadAnswer(f"the header {_shown(name)} is the server's to set")
-    if name == _OF_THE_ORIGIN:
-        raise BadAnswer(f"the header {_shown(name)} is refused: it would reach beyond this script's own paths")
-    if not _FIELD_VALUE.fullmatch(value):
-        raise BadAnswer(f"the header {_shown(name)} has a control character in its value")
-    return name.decode("latin-1"), value.strip(b" \t").decode("latin-1")
-
-
-def _shown(name: bytes) -> str:
-    return ascii(name[:80].decode("latin-1"))
-
-
-def _status(text: bytes) -> int:
-    status = number(text)
-    if not _STATUS_MIN <= status <= _STATUS_MAX:
-        raise BadAnswer(f"the status is {status}; it must be {_STATUS_MIN} to {_STATUS_MAX}")
-    return status
+    return header_list(_fields(packed))
 
 
 def number(text: bytes) -> int:

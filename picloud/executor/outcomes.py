@@ -7,11 +7,11 @@ from dataclasses import replace
 from signal import Signals
 
 from picloud.errors import ExecutorLost
-from picloud.executor.said import Answered, Compiled, Died, Failed
+from picloud.executor.said import Answered, Compiled, Died, Ended, Failed
 from picloud.model import Limits, Outcome, Response, Run, SyntaxProblem
 from sandbox import protocol
 
-End = Answered | Compiled | Failed | Died | None
+End = Answered | Ended | Compiled | Failed | Died | None
 """How a conversation ended; None: without last words, so the zygote died too."""
 
 _OF_FAILURE = {
@@ -28,6 +28,8 @@ def run_of(end: End, limits: Limits) -> Run:
     if isinstance(end, Answered):
         response = Response(end.status, end.headers, end.body)
         return _measured(Run(Outcome.OK, response, committed=end.committed), end)
+    if isinstance(end, Ended):
+        return _measured(Run(Outcome.OK), end)
     if isinstance(end, Failed):
         where = f"{end.file}:{end.line}: " if end.kind == protocol.SYNTAX_ERROR else ""  # the others carry their own
         return _measured(Run(_OF_FAILURE[end.kind], detail=where + end.message, traceback=end.traceback), end)
@@ -39,7 +41,7 @@ def run_of(end: End, limits: Limits) -> Run:
     return Run(Outcome.EXECUTOR_LOST, detail="the executor died while the script ran")
 
 
-def _measured(run: Run, end: Answered | Failed | Died) -> Run:
+def _measured(run: Run, end: Answered | Ended | Failed | Died) -> Run:
     return replace(run, cpu_ms=end.cpu_us / 1000, memory_bytes=end.memory_bytes)
 
 

@@ -40,6 +40,29 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """The head of an answer whose body is made while it is sent, legal as `Answered`; the sandbox waits for a word."""
+
+    status: int
+    headers: HeaderList
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The next piece of that body."""
+
+    piece: bytes  # not empty
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """That body is whole."""
+
+    cpu_us: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Compiled:
     """Every file compiles."""
 
@@ -67,4 +90,4 @@ class Died:
     memory_bytes: int  # peak of the process
 
 
-Message = Accepted | Call | Log | Answered | Compiled | Failed | Died
+Message = Accepted | Call | Log | Answered | Begun | Chunk | Ended | Compiled | Failed | Died

@@ -34,6 +34,7 @@ from picloud.model.runs import (
     Request,
     Response,
     Run,
+    Stream,
     Trigger,
     new_id,
 )
@@ -132,6 +133,7 @@ __all__ = [
     "SettingsChange",
     "StoredLine",
     "StoredSettings",
+    "Stream",
     "SyntaxProblem",
     "Trigger",
     "Upload",

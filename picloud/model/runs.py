@@ -4,7 +4,9 @@ import enum
 import secrets
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 HeaderList = tuple[tuple[str, str], ...]
 """Header fields in order: (name, value), repeats allowed, text as latin-1 carries it."""
@@ -25,7 +27,7 @@ class Outcome(enum.StrEnum):
     CONCURRENCY_LIMIT = "concurrency-limit"
     BAD_RESPONSE = "bad-response"
     INVALID_REQUEST = "invalid-request"  # `request:json()` on a body that is no JSON, uncaught
-    CALLER_GONE = "caller-gone"  # and with it what was done
+    CALLER_GONE = "caller-gone"  # before the answer was whole; if it had not begun, what was done is gone, too
     CONFLICT = "conflict"  # with another invocation, and it cannot run again
     DATABASE_UNAVAILABLE = "database-unavailable"
     OUTCOME_UNKNOWN = "outcome-unknown"  # it was lost in COMMIT; or it is under way, or was when its server died
@@ -63,6 +65,19 @@ class Response:
     status: int
     headers: HeaderList
     body: bytes
+    is_streamed: bool = False  # it is made while it is sent: `body` is empty, and its length not known
+
+
+class Stream(Protocol):
+    """The body of an answer that is made while it is sent. Whoever has one closes it."""
+
+    deadline: float  # monotonic, s: when it ends, whole or not
+
+    def pieces(self) -> Iterator[bytes]:
+        """Have it made: each piece as it comes, none of them empty. To be asked for once."""
+
+    def close(self) -> "Run":
+        """End it, if it has not ended → what became of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +85,7 @@ class Run:
     """What became of one program in one sandbox, as the executor's client saw it."""
 
     outcome: Outcome
-    response: Response | None = None  # with outcome OK only
+    response: Response | None = None  # with outcome OK; if a stream ended otherwise, the head that was sent
     committed: bool = True  # False for `error{…}`: the answer goes out, the effects do not
     detail: str = ""  # for a person: `main.lua:3: attempt to …`, `exceeded 10000 ms`
     traceback: str = ""  # Lua's, for the log
@@ -80,6 +95,7 @@ class Run:
     memory_bytes: int = 0  # Lua's heap at the end; the process's peak if it died
     http_calls: int = 0  # that it made, whatever became of them
     replays: str = ""  # the invocation that gave this answer, if nothing ran
+    stream: Stream | None = None  # with outcome OK: the answer has only begun, and nothing of its body is made yet
 
 
 def new_id() -> str:

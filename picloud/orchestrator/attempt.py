@@ -13,11 +13,12 @@ from datetime import datetime
 from types import TracebackType
 from typing import Protocol
 
-from picloud.errors import CallerError, TransactionConflict
+from picloud.errors import CallerError, InvalidRequest, TransactionConflict
 from picloud.executor.client import HostCallRefused, HostCalls
 from picloud.model import Entry, Guard, Invocation, KeptAnswer, LogLine, Program, Record, Request, Run, Value
 from picloud.orchestrator.masking import Mask
 from picloud.orchestrator.reads import Reads
+from picloud.orchestrator.streaming import ToldStream
 
 
 class KeyValues(Protocol):
@@ -150,6 +151,7 @@ class Attempt:
     shared: Shared
     depth: int = 0  # how many invoked each other to get here
     deadline: float = 0.0  # monotonic, s: of the call that is being done
+    has_answered: bool = False  # its answer has begun: what it did is settled, and cannot become more
 
     def __enter__(self) -> "Attempt":
         return self
@@ -167,6 +169,9 @@ class Attempt:
         mask, calls_before = self.shared.mask, self.shared.http_calls
         caller = self.shared.surroundings.caller
         run = runner.run(self.program, self.request, lambda line: on_log(mask.line(line)), self, caller)
+        if run.stream:
+            stream = ToldStream(run.stream, lambda end: self.ended(end, calls_before))
+            run = replace(run, stream=stream)
         return self.ended(run, calls_before)
 
     def ended(self, run: Run, calls_before: int = 0) -> Run:
@@ -187,7 +192,12 @@ class Attempt:
             raise HostCallRefused(f"{name}: {error}") from None
 
     def work(self, deadline: float | None = None) -> Work:
-        """The transaction, begun if it has not, until the deadline of the call; Overloaded, DatabaseUnavailable."""
+        """The transaction, begun if it has not, until the deadline of the call; Overloaded, DatabaseUnavailable.
+
+        InvalidRequest: it is over.
+        """
+        if self.has_answered:
+            raise InvalidRequest("the answer has begun, nothing can be read or stored any more")
         self.deadline = self.deadline if deadline is None else deadline
         if self.shared.work is None:
             self.shared.work = self.shared.source.begin(self.deadline)
@@ -223,6 +233,7 @@ class Attempt:
     def settle(self, invocation: Invocation) -> None:
         """Make what was done last, with the invocation's row. TransactionConflict, DatabaseUnavailable: nothing does;
         OutcomeUnknown."""
+        self.has_answered = True
         if self.shared.work and self.shared.work.writes:
             self.shared.work.commit(invocation)
 

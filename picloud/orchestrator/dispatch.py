@@ -12,6 +12,9 @@ A run that clashes with another invocation (it was faster, or they would wait fo
 yet, so it runs again, until its deadline: unless it has called out, which cannot be undone.
 
 An invocation that writes nothing is stateless: its record is batched, off this path.
+
+An answer that is a stream is settled before its first byte, while its sandbox waits. All that the invocation holds is
+then held by the answer's body (`streaming`), until that is sent or cut off; the record is replaced when it is known.
 """
 
 import random
@@ -19,43 +22,24 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
-from picloud.errors import (
-    AnswerTooLarge,
-    CallerGone,
-    ConcurrencyLimit,
-    DatabaseUnavailable,
-    DeadlinePassed,
-    OutcomeUnknown,
-    Overloaded,
-    PicloudError,
-    TransactionConflict,
-)
-from picloud.model import LogLine, Outcome, Program, Request, Run
+from picloud.errors import DeadlinePassed, TransactionConflict
+from picloud.model import Invocation, LogLine, Outcome, Program, Request, Run, Stream
 from picloud.orchestrator import idempotency
 from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.attempt import Attempt, Attempts, Runner, Surroundings
+from picloud.orchestrator.endings import ENDING, ended
 from picloud.orchestrator.idempotency import Claim, Twins
 from picloud.orchestrator.journal import Journal
 from picloud.orchestrator.masking import Mask
+from picloud.orchestrator.streaming import Body, Streams, has_no_body, unmade
 
 _PAUSE_S = (0.001, 0.1)  # before it runs again: half of the first to half of the last at least, and at random
-
-_OUTCOMES: dict[type[PicloudError], Outcome] = {
-    Overloaded: Outcome.OVERLOADED,
-    ConcurrencyLimit: Outcome.CONCURRENCY_LIMIT,
-    CallerGone: Outcome.CALLER_GONE,
-    AnswerTooLarge: Outcome.BAD_RESPONSE,
-    DeadlinePassed: Outcome.TIMEOUT,
-    OutcomeUnknown: Outcome.OUTCOME_UNKNOWN,
-    DatabaseUnavailable: Outcome.DATABASE_UNAVAILABLE,
-}
-"""What becomes of an invocation whose run was ended, or not begun, by what we raised."""
 
 
 class ExecutorClient(Runner, Protocol):
@@ -75,6 +59,7 @@ class _Asked:
     caller: socket.socket | None  # who may hang up
     started_at: datetime
     lines: list[LogLine]
+    held: ExitStack  # until the answer is over
     mask: Mask = field(default_factory=Mask)  # over the secrets that it got
 
 
@@ -97,6 +82,7 @@ class Finished:
     run: Run
     total_ms: float
     expose_errors: bool
+    body: Body | None = None  # of an answer that has begun; whoever gets it closes it
 
 
 class Dispatcher:
@@ -108,18 +94,20 @@ class Dispatcher:
         executor: ExecutorClient,
         attempts: Attempts,
         journal: Journal,
+        streams: Streams,
     ) -> None:
         self._admission = admission
         self._executor = executor
         self._attempts = attempts
         self._journal = journal
         self._twins = Twins()
+        self._streams = streams
         self._changed = threading.Condition()  # of what follows
         self._under_way = 0
 
     def with_others(self, attempts: Attempts, journal: Journal) -> "Dispatcher":
         """The same place and the same sandboxes, for runs that do something else and are told elsewhere."""
-        return Dispatcher(self._admission, self._executor, attempts, journal)
+        return Dispatcher(self._admission, self._executor, attempts, journal, self._streams)
 
     def wait_until_idle(self, seconds: float) -> None:
         """Until every invocation that is under way has its record, or the time is up."""
@@ -132,24 +120,33 @@ class Dispatcher:
 
     def dispatch(self, program: Program, invocation_id: str, source: RequestSource) -> Finished:
         """Run a program once. BodyTooLarge, InvalidRequest, Overloaded: it did not run."""
-        with self.counted():
-            return self._dispatch(program, invocation_id, source)
+        with ExitStack() as held:
+            held.enter_context(self.counted())
+            return self._dispatch(program, invocation_id, source, held)
 
     def refusal(self, script: str) -> Run | None:
         """How a run would end that a flood of others has no place for; None: dispatch it. Never waits."""
         error = self._admission.refusal(script)
-        return None if error is None else _ended(error)
+        return None if error is None else ended(error)
 
-    def _dispatch(self, program: Program, invocation_id: str, source: RequestSource) -> Finished:
+    def _dispatch(self, program: Program, invocation_id: str, source: RequestSource, held: ExitStack) -> Finished:
         started_at, started = datetime.now(UTC), time.monotonic()
         request = source.read(invocation_id, program.settings.limits.request_bytes)
         claim = idempotency.claim_of(program, request)
-        asked = _Asked(program, request, claim, source.caller, started_at, lines=[])
+        asked = _Asked(program, request, claim, source.caller, started_at, lines=[], held=held)
         run = self._admitted(asked)
         total_ms = (time.monotonic() - started) * 1000
+        finished = Finished(run.replays or invocation_id, run, total_ms, program.settings.expose_errors)
+        keep = partial(self._keep, asked)
+        if run.stream:
+            return replace(finished, body=self._streams.body(run, run.stream, source.caller, keep, held.pop_all()))
+        keep(run)
+        return finished
+
+    def _keep(self, asked: _Asked, run: Run) -> None:
         if not run.replays:
-            self._journal.keep(self._journal.record(program, request, run, started_at, asked.lines, asked.mask))
-        return Finished(run.replays or invocation_id, run, total_ms, program.settings.expose_errors)
+            record = self._journal.record(asked.program, asked.request, run, asked.started_at, asked.lines, asked.mask)
+            self._journal.keep(record)
 
     @contextmanager
     def counted(self) -> Iterator[None]:
@@ -169,15 +166,17 @@ class Dispatcher:
         mark = partial(self._journal.mark, program, asked.request, asked.started_at)
         try:
             # who is over the script's limit takes no place in the node from others
-            with (
-                self._twins.turn(asked.claim, self._admission.waiting),
-                self._admission.script(program.script, program.settings.limits.concurrency),
-                self._admission.node() as place,
-            ):
+            with ExitStack() as places:
+                places.enter_context(self._twins.turn(asked.claim, self._admission.waiting))
+                places.enter_context(self._admission.script(program.script, program.settings.limits.concurrency))
+                place = places.enter_context(self._admission.node())
                 parked = self._executor.parked, place.parked
-                return self._settled(asked, Surroundings(mark, *parked, asked.caller, asked.mask))
-        except tuple(_OUTCOMES) as error:
-            return _ended(error)
+                run = self._settled(asked, Surroundings(mark, *parked, asked.caller, asked.mask))
+                if run.stream:
+                    asked.held.push(places.pop_all())
+                return run
+        except ENDING as error:
+            return ended(error)
 
     def _settled(self, asked: _Asked, surroundings: Surroundings) -> Run:
         """Run and settle; again after a clash, until the deadline."""
@@ -198,19 +197,30 @@ class Dispatcher:
         """Run and settle once; TransactionConflict."""
         try:
             run = attempt.run(self._executor, asked.lines.append)
-            if run.outcome is Outcome.OK and run.committed:
+            if run.stream and has_no_body(asked.request, run):
+                run = unmade(run)
+            if run.stream:
+                self._begin(attempt, asked, run, run.stream)
+            elif run.outcome is Outcome.OK and run.committed:
                 idempotency.keep(attempt, asked.claim, run)
-                attempt.settle(self._journal.invocation(asked.program, asked.request, run, asked.started_at))
-        except tuple(_OUTCOMES) as error:
-            run = attempt.ended(_ended(error))
+                attempt.settle(self._row(asked, run))
+        except ENDING as error:
+            run = attempt.ended(ended(error))
         for invoked in attempt.shared.invoked:
             self._journal.keep(invoked)
         return run
 
+    def _begin(self, attempt: Attempt, asked: _Asked, run: Run, stream: Stream) -> None:
+        """Settle before the first byte of an answer; what becomes of the rest is not known yet."""
+        with ExitStack() as begun:
+            begun.callback(stream.close)
+            begun.enter_context(self._streams.place())
+            idempotency.keep(attempt, asked.claim, run)
+            attempt.settle(self._row(asked, replace(run, outcome=Outcome.OUTCOME_UNKNOWN)))
+            asked.held.push(begun.pop_all())
 
-def _ended(error: PicloudError) -> Run:
-    kind = next(kind for kind in _OUTCOMES if isinstance(error, kind))
-    return Run(_OUTCOMES[kind], detail=str(error))
+    def _row(self, asked: _Asked, run: Run) -> Invocation:
+        return self._journal.invocation(asked.program, asked.request, run, asked.started_at)
 
 
 def _until(program: Program, deadline: float) -> Program:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from picloud.errors import Forbidden
-from picloud.model import Invocation, Outcome, Program, Record, Request, new_id
-from picloud.orchestrator.attempt import Attempt, Attempts, Binding, Surroundings, WorkSource
+from picloud.model import Invocation, LogLine, Outcome, Program, Record, Request, Run, new_id
+from picloud.orchestrator.attempt import Attempt, Attempts, Binding, Runner, Surroundings, WorkSource
 from picloud.orchestrator.bindings import http
 from picloud.orchestrator.dispatch import Dispatcher, Finished, RequestSource
 from picloud.orchestrator.effects import Effects, WatchedSource
 from picloud.orchestrator.journal import Journal
 from picloud.orchestrator.masking import Mask
+from picloud.orchestrator.streaming import whole
 
 _FETCH, _INCREASE = "http.fetch", "kv.incr"
 _CALLS_NOBODY = "a dry run calls nobody; --allow-http lets it"
@@ -76,7 +77,17 @@ class _Rehearsals(Attempts):
         self.effects.clear()
         attempt = super().begin(program, request, surroundings)
         self.mask = attempt.shared.mask
-        return attempt
+        return _Rehearsal(attempt.program, attempt.request, attempt.bindings, attempt.shared)
+
+
+class _Rehearsal(Attempt):
+    """An attempt whose answer is made whole, if it is a stream: it is shown, and not sent."""
+
+    def run(self, runner: Runner, on_log: Callable[[LogLine], None]) -> Run:
+        """Run the program in a sandbox."""
+        run = super().run(runner, on_log)
+        self.has_answered = self.has_answered or run.stream is not None
+        return whole(self.request, run)
 
 
 class _Shown:

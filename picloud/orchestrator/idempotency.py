@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from picloud.errors import AnswerTooLarge, InvalidRequest, StillRunning
+from picloud.errors import AnswerNotKept, InvalidRequest, StillRunning
 from picloud.model import KeptAnswer, Outcome, Program, Request, Run
 from picloud.orchestrator.attempt import Attempt
 
@@ -103,12 +103,14 @@ def find(attempt: Attempt, claim: Claim | None) -> Run | None:
 
 
 def keep(attempt: Attempt, claim: Claim | None, run: Run) -> None:
-    """Keep an answer, if the attempt's effects are; AnswerTooLarge, TransactionConflict."""
+    """Keep an answer, if the attempt's effects are; AnswerNotKept, TransactionConflict."""
     if claim is None or run.response is None:
         return
+    if run.stream:
+        raise AnswerNotKept(f"with an {HEADER} an answer is kept, to be given again: a stream cannot be")
     if len(run.response.body) > ANSWER_BYTES_MAX:
         size = len(run.response.body)
-        raise AnswerTooLarge(f"the body has {size} bytes; with an {HEADER} it has at most {ANSWER_BYTES_MAX}")
+        raise AnswerNotKept(f"the body has {size} bytes; with an {HEADER} it has at most {ANSWER_BYTES_MAX}")
     answers = attempt.work(time.monotonic() + _STATEMENT_S).answers
     answers.put(claim.script_id, claim.key, KeptAnswer(attempt.request.id, claim.fingerprint, run.response))
 

@@ -3,6 +3,8 @@
 Owns: the headers that every answer carries, and what becomes of an outcome that is no answer.
 """
 
+import socket
+
 import falcon
 
 from picloud.auth import SESSION_COOKIE
@@ -11,6 +13,7 @@ from picloud.model import Cors, Outcome
 from picloud.orchestrator.cors import ALLOW, EXPOSED, allow_origin, vary_by_origin
 from picloud.orchestrator.dispatch import Finished
 
+_BUFFERING = "x-accel-buffering"  # "no": a proxy that collects answers (nginx) must not collect this one
 _HIDDEN = "the script failed; its log says why"
 
 
@@ -35,7 +38,7 @@ def headers(finished: Finished) -> dict[str, str]:
     }
 
 
-def send(finished: Finished, resp: falcon.Response) -> None:
+def send(finished: Finished, resp: falcon.Response, client: socket.socket | None) -> None:
     """Write the script's answer; InvocationFailed if there is none. Falcon leaves 204, 304 and HEAD without a body."""
     answer = finished.run.response
     if answer is None:
@@ -46,7 +49,14 @@ def send(finished: Finished, resp: falcon.Response) -> None:
             continue  # the page at / alone sets it
         resp.append_header(name, value)
     resp.set_headers(headers(finished))
-    resp.data = answer.body
+    if not answer.is_streamed:
+        resp.data = answer.body
+        return
+    resp.stream = finished.body or ()
+    if resp.get_header(_BUFFERING) is None:
+        resp.set_header(_BUFFERING, "no")
+    if finished.body and client:
+        finished.body.attach(client)
 
 
 def share(resp: falcon.Response, cors: Cors, origin: str | None) -> None:

@@ -86,7 +86,7 @@ for _, name in next, {
 } do
   env[name] = modules[name].public
 end
-env.print = log.print
+env.print, env.stream = log.print, modules.stream.public
 
 -- Promised by the design, not built yet: using one says so at the script's line.
 for _, name in next, { "events", "jobs", "schedule" } do

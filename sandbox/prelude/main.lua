@@ -3,6 +3,7 @@
 local modules = ...
 local bundle, environment, fault, host, json = modules.bundle, modules.environment, modules.fault, modules.host, modules.json
 local log, remote, request_of, response = modules.log, modules.remote, modules.request, modules.response
+local stream = modules.stream
 
 local match, sub = string.match, string.sub
 local unpack = table.unpack
@@ -32,11 +33,15 @@ local function perform()
     return nil
   end
   local value = main_chunk() -- these two names are what tracebacks show
-  if type(value) == "function" then
+  if type(value) == "function" and not stream.is_stream(value) then
     local handler = value
     value = handler(request)
   end
-  return response.from_value(value)
+  local status, headers, body = response.from_value(value)
+  if stream.is_stream(body) then
+    stream.run(status, headers, body)
+  end
+  return status, headers, body
 end
 
 -- Runs where the error is, before the stack unwinds. Lua does not call it for a lack of memory.
@@ -86,10 +91,14 @@ end
 local function explain(thrown)
   if thrown == OUT_OF_MEMORY then
     return failure("memory-limit", OUT_OF_MEMORY)
+  elseif stream.overflow() then
+    return failure("bad-response", stream.overflow())
   elseif request_of.is_refusal(thrown) then
     return failure("invalid-request", thrown)
   elseif response.refusal_of(thrown) then
     return failure("bad-response", response.refusal_of(thrown))
+  elseif response.is_response(thrown) and stream.has_begun() then
+    return failure("script-error", "error{…} came after the answer had begun: its status was sent")
   elseif response.is_response(thrown) then
     return success("answer", response.from_table(thrown, 500))
   end
@@ -118,6 +127,10 @@ local function conclude(done, ...)
   elseif syntax then
     file, line = "main.lua", syntax[1]
     return lifted(failure("syntax-error", syntax[2]))
+  elseif stream.overflow() then
+    return lifted(failure("bad-response", stream.overflow()))
+  elseif stream.has_begun() then
+    return success("ended", 200, {}, "")
   end
   return success("response", ...)
 end
@@ -125,6 +138,7 @@ end
 -- One request, in the order of sandbox/protocol.py → KIND, …
 local function run(response_bytes, log_bytes, host_calls, ...)
   response.start(response_bytes)
+  stream.start(response_bytes)
   log.start(log_bytes)
   remote.start(host_calls)
   environment.randomseed(call("seed"), call("seed"))

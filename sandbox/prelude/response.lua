@@ -1,12 +1,12 @@
 -- Owns: what a script's result means as an HTTP response. Types are settled here; that the status and the headers
 -- are legal is checked by the trusted side, which believes nothing from here anyway.
-local host, json = (...).host, (...).json
+local host, json, stream = (...).host, (...).json, (...).stream
 
 local format, lower = string.format, string.lower
 local sort = table.sort
 local error, next, number_type, rawequal, rawget, rawlen, tostring, type =
   error, next, math.type, rawequal, rawget, rawlen, tostring, type
-local call = host.call
+local call, is_stream = host.call, stream.is_stream
 
 local JSON, TEXT = "application/json", "text/plain; charset=utf-8"
 local HEADERS_MAX = 100 -- as sandbox/protocol.py has it
@@ -131,23 +131,31 @@ local function is_response(value)
     and (rawget(value, "status") ~= nil or rawget(value, "headers") ~= nil or rawget(value, "body") ~= nil)
 end
 
--- A table with `status`, `headers` or `body` → status, headers (name, value, …), body.
-local function from_table(value, default_status)
+-- A table with `status`, `headers` or `body` → status, headers (name, value, …), body; a stream if that may be one.
+local function from_table(value, default_status, may_stream)
   local status = status_of(rawget(value, "status"), default_status)
   local headers, typed = headers_of(rawget(value, "headers"))
-  local body, content_type = body_of(rawget(value, "body"), "body: ")
+  local body, content_type = rawget(value, "body"), TEXT
+  local streams = is_stream(body)
+  if not streams then
+    body, content_type = body_of(body, "body: ")
+  elseif not may_stream then
+    refuse("the body of error{…} cannot be a stream: nothing is committed that it could begin after")
+  end
   if content_type and not typed then
     add(headers, "content-type", content_type)
   end
-  return status, headers, sized(body)
+  return status, headers, streams and body or sized(body)
 end
 
--- Whatever a script returned → status, headers, body.
+-- Whatever a script returned → status, headers, body, which may be a stream.
 local function from_value(value)
   if value == nil then
     return 204, {}, ""
+  elseif is_stream(value) then
+    return 200, { "content-type", TEXT }, value
   elseif is_response(value) then
-    return from_table(value, 200)
+    return from_table(value, 200, true)
   end
   local body, content_type = body_of(value, "")
   return 200, { "content-type", content_type or TEXT }, sized(body)

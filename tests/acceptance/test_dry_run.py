@@ -124,6 +124,23 @@ def test_an_answer_that_is_no_text_comes_in_base64(ours: Running) -> None:
     assert (b64decode(response["body"]), response["base64"]) == (b"\xff\xfe", True)
 
 
+def test_a_stream_is_shown_whole_and_held_to_its_rules(ours: Running) -> None:
+    source = """
+    kv.set("before", 1)
+    return stream(function(write)
+      write("a") write("b")
+      log.info(select(2, pcall(kv.set, "after", 1)))
+      if request.query.fail then error("in the middle") end
+    end)"""
+    ours.deploy("streams", source)
+    before = contents(ours)
+    shown = dry(ours, "streams")
+    assert contents(ours) == before
+    assert (shown["outcome"], shown["response"]["body"]) == ("ok", "ab")
+    assert [it["key"] for it in shown["writes"]] == ["before"]
+    assert "the answer has begun" in shown["logs"][0]["message"]
+
+
 def test_nobody_is_called_and_the_script_is_told_so_at_its_line(ours: Running, world: World) -> None:
     asked = len(world.asked)
     ours.deploy("calls", f'kv.set("a", 1)\nreturn http.post("{world.url}/p?q=1", {{ a = 1 }}).body')

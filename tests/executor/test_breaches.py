@@ -2,7 +2,8 @@
 
 import pytest
 
-from picloud.executor.frames import BadAnswer, BadFrame, Decoder
+from picloud.executor.breaches import BadAnswer, BadFrame
+from picloud.executor.frames import Decoder
 from picloud.executor.said import Accepted, Answered, Compiled, Died, Failed, Log
 from picloud.model import Level, Limits
 from sandbox import protocol

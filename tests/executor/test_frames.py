@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from picloud.executor.frames import BadAnswer, BadFrame, Decoder, header_list
+from picloud.executor.breaches import BadAnswer, BadFrame
+from picloud.executor.frames import Decoder
+from picloud.executor.heads import header_list
 from picloud.executor.said import Accepted, Log
 from picloud.model import Limits
 from sandbox import protocol

@@ -36,6 +36,7 @@ from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.attempt import Attempt, Binding, Runner
 from picloud.orchestrator.bindings.reading import latin, text
 from picloud.orchestrator.journal import Journal
+from picloud.orchestrator.streaming import whole
 from picloud.settings import INVOKE_DEPTH_MAX
 
 _HEADERS_MAX = 100
@@ -81,7 +82,10 @@ class Invoking:
 
     def _run(self, attempt: Attempt, program: Program, request: Request, lines: list[LogLine]) -> Run:
         with attempt.savepoint() as before:
-            run = attempt.invoking(program, request).run(self._runner, lines.append)
+            invoked = attempt.invoking(program, request)
+            run = invoked.run(self._runner, lines.append)
+            invoked.has_answered = True  # to whom its stream belongs as to any other
+            run = whole(request, run)
             if run.outcome is not Outcome.OK or not run.committed:
                 before.restore()
             return run

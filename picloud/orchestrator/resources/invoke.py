@@ -73,9 +73,14 @@ class Runs:
             send_json(resp, dry_run_shape(shown, principal.scripts))
             return
         finished = self._dispatcher.dispatch(program, new_id(), source)
-        if query.recorded:
-            self._dispatcher.wait_until_recorded(_RECORDED_WITHIN_S)
-        send(finished, resp)
+        if query.recorded and finished.body:
+            finished.body.then(self._wait_until_recorded)
+        elif query.recorded:
+            self._wait_until_recorded()
+        send(finished, resp, req.env.get("gunicorn.socket"))
+
+    def _wait_until_recorded(self) -> None:
+        self._dispatcher.wait_until_recorded(_RECORDED_WITHIN_S)
 
 
 class InvokeResource:
