@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException, IncompleteRead
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -64,6 +64,16 @@ class Answer:
         name = str(document["type"])
         assert name.startswith("/problems/")
         return name.removeprefix("/problems/")
+
+
+class CutOff(HTTPException):
+    """An answer ended before it was whole."""
+
+    @property
+    def answer(self) -> Answer:
+        """What came of it."""
+        answer: Answer = self.args[0]
+        return answer
 
 
 class Running:
@@ -136,7 +146,10 @@ class Running:
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()
             names = [(name.lower(), value) for name, value in response.getheaders()]
-            return Answer(response.status, names, response.read())
+            try:
+                return Answer(response.status, names, response.read())
+            except IncompleteRead as error:
+                raise CutOff(Answer(response.status, names, error.partial)) from error
 
     def new_token(self, *scopes: Scope) -> str:
         """A token of its own with these scopes."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from picloud.model import Limits
 from tests.escapes.case import Case, Check, Expectation
-from tests.running import Answer, Running, eventually
+from tests.running import Answer, CutOff, Running, eventually
 
 GRACE_MS = 250
 SCRIPT, SENTINEL = "escape", "sentinel"
@@ -96,7 +96,20 @@ class Bench:
 
     def _call(self, case: Case) -> Answer:
         sent = case.sent
-        return self.picloud.call(sent.method, f"/fn/{SCRIPT}{sent.target}", sent.body, sent.headers)
+        try:
+            return self.picloud.call(sent.method, f"/fn/{SCRIPT}{sent.target}", sent.body, sent.headers)
+        except CutOff as cut:
+            return self._of_record(cut.answer)
+
+    def _of_record(self, cut: Answer) -> Answer:
+        """A stream that was cut off, as the problem that its record names: nobody could be told any more."""
+        path = f"invocations/{cut.header('picloud-invocation')}"
+        record = eventually(lambda: self.picloud.api("GET", path), lambda got: got.status == 200).json
+        document = {"type": f"/problems/{record['outcome']}", "title": "cut off", "detail": record["error"]}
+        names = {"content-type": "application/problem+json", "server-timing": f"run;dur={record['run_ms']}"}
+        names["picloud-invocation"] = record["id"]
+        text = json.dumps({**document, "status": cut.status}).encode()
+        return Answer(cut.status, list(names.items()), text)
 
     def _mismatches(self, case: Case, answer: Answer) -> list[str]:
         """Nothing if one of the expected ends is what happened; else what the first of them misses."""

@@ -52,6 +52,13 @@ class Line(NamedTuple):
     fields: bytes
 
 
+class Head(NamedTuple):
+    """The head of a stream as the child would send it."""
+
+    status: bytes
+    headers: tuple[bytes, ...]
+
+
 SEED = bytes(range(32))
 
 
@@ -73,12 +80,16 @@ def run(
     logs: list[Line] | None = None,
     seed: bytes = SEED,
     host: CallHost = refuse,
+    sent: list[Head | bytes] | None = None,
 ) -> Result | Failure:
-    """Run a script once in an engine of its own."""
+    """Run a script once in an engine of its own; what a stream sends comes into `sent`: a head, then pieces."""
     lines: list[Line] = [] if logs is None else logs
+    stream: list[Head | bytes] = [] if sent is None else sent
     engine = Engine(
         emit_log=lambda level, message, fields: lines.append(Line(level, message, fields)),
         call_host=host,
+        begin_stream=lambda status, fields: stream.append(Head(status, fields)),
+        emit_chunk=stream.append,
     )
     sources = {b"main.lua": script.encode() if isinstance(script, str) else script, **(files or {})}
     return engine.run(

@@ -14,7 +14,7 @@ from tests.sandbox.lua_support import SEED, Line, LuaLimits, LuaRequest, answer,
 GLOBALS = """
 _G _VERSION assert base64 coroutine crypto env error events files getmetatable html http invoke ipairs jobs json kv load
 log math next os pairs pcall print rawequal rawget rawlen rawset request require schedule secrets select setmetatable
-string table template time tonumber tostring type url utf8 xpcall
+stream string table template time tonumber tostring type url utf8 xpcall
 """
 
 

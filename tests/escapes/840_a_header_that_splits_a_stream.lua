@@ -1,0 +1,2 @@
+-- expect: bad-response detail~"control character"
+return { headers = { x = "a\r\n\r\nb" }, body = stream(function(write) write("c") end) }
