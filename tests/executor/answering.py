@@ -32,8 +32,9 @@ class Server:
         wall_ms: int = 60_000,
         on_log: OnLog = lambda _: None,
         host_calls: HostCalls = NO_HOST_CALLS,
+        hear_out: Callable[[Run], Run] = lambda run: run,
     ) -> Run:
-        """One run, whose connections are handled by ``acts`` in turn."""
+        """One run, whose connections are handled by ``acts`` in turn; ``hear_out`` does what is to be done with it."""
 
         def serve() -> None:
             for act in acts:
@@ -44,7 +45,7 @@ class Server:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        run = self.client.run(program("return 1", wall_ms=wall_ms), request(body), on_log, host_calls)
+        run = hear_out(self.client.run(program("return 1", wall_ms=wall_ms), request(body), on_log, host_calls))
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
         return run

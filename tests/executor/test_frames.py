@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from picloud.executor.breaches import BadAnswer, BadFrame
 from picloud.executor.frames import Decoder
 from picloud.executor.heads import header_list
-from picloud.executor.said import Accepted, Log
+from picloud.executor.said import Accepted, Begun, Chunk, Ended, Log
 from picloud.model import Limits
 from sandbox import protocol
 
@@ -35,13 +35,13 @@ def test_any_packets_are_messages_or_a_bad_frame(packets: list[bytes]) -> None:
         feed_all(Decoder(LIMITS), packets)
 
 
-@given(st.sampled_from("ACLRFD"), st.lists(st.binary(max_size=40), max_size=8))
+@given(st.sampled_from("ACLRFDSK"), st.lists(st.binary(max_size=40), max_size=8))
 def test_any_fields_are_a_message_or_a_bad_frame(tag: str, fields: list[bytes]) -> None:
     with contextlib.suppress(BadFrame):
         accepted().feed(tag.encode() + b"\0" + protocol.pack(*fields))
 
 
-ANY_TAG = st.sampled_from([bytes([tag]) for tag in b"ACDFLPRQX"])
+ANY_TAG = st.sampled_from([bytes([tag]) for tag in b"ACDFKLPRQSX"])
 PIECES = st.builds(
     lambda tag, filler: tag + b"\1" + filler * protocol.CHUNK_BYTES_MAX, ANY_TAG, st.binary(min_size=1, max_size=1)
 )
@@ -104,6 +104,14 @@ GREEDY = {  # what is made to take many times its bytes → packets, the bytes o
         protocol.frames(protocol.CALL, protocol.pack(*[b"ab"] * (protocol.CALL_BYTES_MAX // 6))),
         protocol.CALL_BYTES_MAX,
     ),
+    "a head without end": ([protocol.STREAM + b"\1" + bytes(protocol.CHUNK_BYTES_MAX)] * 1_000, 65_536),
+    "a head of tiny fields": (
+        protocol.frames(protocol.STREAM, protocol.pack(b"200", protocol.pack(*[b"ab"] * 9_000))), 65_536,
+    ),
+    "pieces without end": (
+        [protocol.STREAM + b"\0" + protocol.pack(b"200", b""), *[protocol.CHUNK + b"\0" + bytes(60_000)] * 1_000],
+        65_536,
+    ),
     "calls without end": ([protocol.CALL + b"\0" + protocol.pack(b"kv.get", b"x")] * 10_000, 1_000),
 }  # fmt: skip
 
@@ -155,3 +163,60 @@ def test_so_many_headers_and_no_more() -> None:
 def test_a_header_without_a_value_is_refused() -> None:
     with pytest.raises(BadAnswer, match="the last header has no value"):
         header_list([b"x-a", b"b", b"x-c"])
+
+
+# ── streams ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+HEAD = protocol.STREAM + b"\0" + protocol.pack(b"201", protocol.pack(b"X-A", b"b"))
+PIECE = protocol.CHUNK + b"\0piece"
+
+
+def result(kind: bytes) -> bytes:
+    return protocol.RESULT + b"\0" + protocol.pack(kind, b"200", b"", b"", b"1", b"2")
+
+
+def test_an_answer_begins_goes_on_and_ends() -> None:
+    decoder = accepted()
+    assert decoder.feed(HEAD) == Begun(201, (("x-a", "b"),))
+    assert [decoder.feed(PIECE), decoder.feed(PIECE)] == [Chunk(b"piece")] * 2
+    assert decoder.feed(result(protocol.ENDED)) == Ended(1, 2)
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [PIECE],
+        [result(protocol.ENDED)],
+        [HEAD, HEAD],
+        [HEAD, result(protocol.RESPONSE)],
+        [HEAD, result(protocol.ANSWER)],
+        [HEAD, result(protocol.COMPILED)],
+        [HEAD, protocol.CHUNK + b"\0"],
+        [HEAD, protocol.CHUNK + b"\1" + b"x" * protocol.CHUNK_BYTES_MAX, PIECE],
+        [protocol.STREAM + b"\0" + protocol.pack(b"200")],
+    ],
+)
+def test_an_answer_in_another_order_is_refused(packets: list[bytes]) -> None:
+    with pytest.raises(BadFrame):
+        feed_all(accepted(), packets)
+
+
+@pytest.mark.parametrize(("status", "headers"), [(b"199", []), (b"600", []), (b"200", [b"connection", b"x"])])
+def test_the_head_of_a_stream_is_as_legal_as_any(status: bytes, headers: list[bytes]) -> None:
+    with pytest.raises(BadAnswer):
+        accepted().feed(protocol.STREAM + b"\0" + protocol.pack(status, protocol.pack(*headers)))
+
+
+def test_all_pieces_together_are_within_the_bytes_of_an_answer() -> None:
+    decoder = accepted()
+    piece = protocol.CHUNK + b"\0" + bytes(LIMITS.response_bytes // 4)
+    feed_all(decoder, [HEAD, *[piece] * 4])
+    with pytest.raises(BadFrame, match="larger than its kind"):
+        decoder.feed(protocol.CHUNK + b"\0x")
+
+
+def test_pieces_are_counted_as_well_as_bytes() -> None:
+    decoder = accepted()
+    feed_all(decoder, [HEAD, *[protocol.CHUNK + b"\0x"] * protocol.CHUNKS_MAX])
+    with pytest.raises(BadFrame, match="one too many"):
+        decoder.feed(protocol.CHUNK + b"\0x")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from picloud import errors
 from picloud.executor.client import HostCallRefused
 from picloud.model import Limits, LogLine, Outcome, Run
-from sandbox.protocol import CALL_BYTES_MAX, pack
+from sandbox.protocol import CALL_BYTES_MAX, CHUNK_BYTES_MAX, pack
 from tests.executor.answering import ANSWER, Server
 from tests.executor.conftest import PATIENCE_S, program, request
 
@@ -48,13 +48,17 @@ CALLS = st.builds(
     st.sampled_from([b"kv.get", b"kv.much", b"kv.refuse", b"kv", b"../x.y", b""]),
     st.lists(st.binary(max_size=60), max_size=8),
 )
+BEGUN = b"S\0" + pack(b"200", pack(b"a", b"b"))
+ENDED = b"R\0" + pack(b"ended", b"200", b"", b"", b"1", b"2")
 PACKETS = st.one_of(
     st.binary(max_size=200),
-    st.builds(lambda tag, more, fields: tag + more + pack(*fields), st.sampled_from([bytes([b]) for b in b"ACDFLPRQX"]),
-              st.sampled_from([b"\0", b"\0", b"\1", b"\2"]), st.lists(st.binary(max_size=60), max_size=8)),
+    st.builds(lambda tag, more, fields: tag + more + pack(*fields),
+              st.sampled_from([bytes([b]) for b in b"ACDFKLPRQSX"]), st.sampled_from([b"\0", b"\0", b"\1", b"\2"]),
+              st.lists(st.binary(max_size=60), max_size=8)),
     CALLS,
     st.sampled_from([b"A\0", ANSWER, b"R\1" + bytes(65534), b"L\1" + bytes(65534), b"C\1" + bytes(65534),
-                     b"L\0" + pack(b"info", b"m", b"{}"), b"D\0" + pack(b"9", b"0", b"1", b"2")]),
+                     b"L\0" + pack(b"info", b"m", b"{}"), b"D\0" + pack(b"9", b"0", b"1", b"2"),
+                     BEGUN, BEGUN, b"K\0piece", b"K\0piece", b"K\1" + bytes(65534), b"K\0", ENDED]),
 )  # fmt: skip
 PAUSES_MS = st.sampled_from([0, 0, 0, 0, 0, 5, 30])
 DEEDS = st.tuples(
@@ -115,6 +119,7 @@ def test_whatever_a_sandbox_sends_a_run_ends_by_its_deadline(server: Server, dee
             began = time.monotonic()
             body = request(bytes(deeds[3]))
             run = server.impatient.run(program("return 1", wall_ms=WALL_MS, host_calls=3), body, lines.append, binding)
+            run = heard_out(run)
             took_s.append(time.monotonic() - began)
         assert isinstance(run, Run)
         assert binding.asked <= 3
@@ -133,6 +138,15 @@ def test_whatever_a_sandbox_sends_a_compilation_finds_nothing_a_problem_or_no_ex
         assert problem is None or problem.message
 
 
+def heard_out(run: Run) -> Run:
+    """How it ended, also if its answer had only begun."""
+    if run.stream is None:
+        return run
+    for piece in run.stream.pieces():
+        assert 0 < len(piece) <= CHUNK_BYTES_MAX
+    return run.stream.close()
+
+
 ENDLESS = {
     "an answer": b"R\1" + bytes(65534),
     "a line": b"L\1" + bytes(65534),
@@ -142,6 +156,10 @@ ENDLESS = {
     "calls": b"C\0" + pack(b"kv.get", b"x" * 1_000),
     "calls whose answers nobody reads": b"C\0" + pack(b"kv.much"),
     "acceptances": b"A\0",
+    "beginnings": BEGUN,
+    "a piece": b"K\1" + bytes(65534),
+    "pieces": b"K\0" + bytes(1_000),
+    "tiny pieces": b"K\0x",
 }
 
 
@@ -153,6 +171,8 @@ def test_what_a_sandbox_sends_without_end_ends_in_time_and_in_bounded_memory(ser
     def flood(connection: socket.socket) -> None:
         nonlocal sent
         connection.send(b"A\0")
+        if packet.startswith(b"K"):
+            connection.send(BEGUN)
         with contextlib.suppress(OSError):  # the caller has hung up
             while True:
                 sent += connection.send(packet)
@@ -160,7 +180,7 @@ def test_what_a_sandbox_sends_without_end_ends_in_time_and_in_bounded_memory(ser
     lines: list[LogLine] = []
     tracemalloc.start()
     try:
-        run = server.run(flood, wall_ms=1_000, on_log=lines.append, host_calls=Binding())
+        run = server.run(flood, wall_ms=1_000, on_log=lines.append, host_calls=Binding(), hear_out=heard_out)
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
