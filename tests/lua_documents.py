@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sandbox.lua import Result
 from tests.documents import Block
-from tests.sandbox.lua_support import CallHost, LuaRequest, answer, refuse, run
+from tests.sandbox.lua_support import CallHost, Head, LuaRequest, answer, refuse, run
 
 _REQUEST = re.compile(r"^-- ([A-Z]+) (/\S*)(?: '(.*)')? → (\d+) ?(.*)$", re.MULTILINE)
 _VALUE = re.compile(r"^(.*\S)\s+--> (.*)$")
@@ -59,7 +59,10 @@ def perform(block: Block, exchange: Exchange, files: dict[bytes, bytes], host: C
         method=exchange.method.encode(), path=path.encode(), query=query.encode(), body=exchange.body.encode(),
         params={b"rest": rest.encode()} if rest else {}, headers={b"content-type": kind} if exchange.body else {},
     )  # fmt: skip
-    got = run(block.text, request=request, files=files, host=host)
+    sent: list[Head | bytes] = []
+    got = run(block.text, request=request, files=files, host=host, sent=sent)
+    if isinstance(got, Result) and sent:
+        return int(sent[0][0]), b"".join(it for it in sent if isinstance(it, bytes)).decode()
     if isinstance(got, Result):
         return got.status, got.body.decode()
     return _STATUS_OF[got.kind], got.message.decode()

@@ -34,6 +34,7 @@ LIBRARIES = [
         "kv",
         "http",
         "invoke",
+        "stream",
     )
 ]
 OF_BUNDLES = "### `files` and `require`"

@@ -204,3 +204,30 @@ def test_time_zones_are_there_and_what_needs_a_database_is_not(tmp_path: Path, e
     stored = run(environment, tmp_path, script(tmp_path, "local x = kv.get('a')"))
     assert (wrong.returncode, stored.returncode) == (1, 1)
     assert b"main.lua:1: kv.get is not available here" in stored.stderr
+
+
+def test_a_stream_is_printed_as_it_is_made(tmp_path: Path, environment: dict[str, str]) -> None:
+    inside = "log.info('made') write('first\\n') while true do end"
+    file = script(tmp_path, f"return {{ status = 201, body = stream(function(write) {inside} end) }}")
+    endless = ("--set", "limits.wall_ms=300000", "--set", "limits.cpu_ms=300000")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "picloud", "run", file, "-i", *endless],
+        env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout
+    assert process.stderr
+    lines = [process.stdout.readline() for _ in range(4)]
+    assert lines == [b"HTTP 201\n", b"content-type: text/plain; charset=utf-8\n", b"\n", b"first\n"]
+    assert process.stderr.readline() == b"info  made\n"
+    process.terminate()
+    process.communicate()
+    assert process.returncode == 143
+
+
+def test_a_stream_that_fails_says_so_behind_what_it_wrote(tmp_path: Path, environment: dict[str, str]) -> None:
+    file = script(tmp_path, "return stream(function(write) write('a') error('late') end)")
+    done = run(environment, tmp_path, file)
+    assert (done.returncode, done.stdout) == (1, b"a")
+    assert b"main.lua:1: late (script-error)" in done.stderr
+    head = run(environment, tmp_path, file, "--method", "HEAD")
+    assert (head.returncode, head.stdout) == (0, b"")

@@ -15,6 +15,7 @@ PAGE = (ROOT / "docs/http-api.md").read_text(encoding="utf-8")
 PROMISED = {
     "script-error": 500, "timeout": 504, "cpu-limit": 504, "memory-limit": 500, "sandbox-violation": 500,
     "sandbox-crash": 500, "executor-lost": 503, "overloaded": 503, "concurrency-limit": 429, "bad-response": 502,
+    "caller-gone": 499,
     "body-too-large": 413, "not-found": 404, "method-not-allowed": 405, "unsupported-media-type": 415,
     "unauthorized": 401, "forbidden": 403, "invalid-request": 422, "syntax-error": 422, "conflict": 409,
     "precondition-failed": 412, "database-unavailable": 503, "outcome-unknown": 503,

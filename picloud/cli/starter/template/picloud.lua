@@ -417,6 +417,12 @@ function kv.open(name) end
 ---@return picloud.Answer
 function invoke(name, request) end
 
+---Return this, as the answer or as its `body`, to send the body while it is made: `write` sends a piece at once.
+---What the invocation did is stored before; after that `kv` and `invoke` are an error.
+---@param make fun(write: fun(text: string|number))
+---@return function
+function stream(make) end
+
 ---The files of the script's bundle.
 files = {}
 
