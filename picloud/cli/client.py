@@ -73,13 +73,16 @@ class Client:
             self._pool = urllib3.PoolManager()
 
     def send(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = {}
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = {}, *, whole: bool = True
     ) -> urllib3.BaseHTTPResponse:
-        """One exchange, whatever its status; ApiError if PiCloud does not answer, or wants a token that we lack."""
+        """One exchange, whatever its status; ApiError if PiCloud does not answer, or wants a token that we lack.
+
+        If it is not to be `whole`, its body is not read yet: see `pieces`.
+        """
         try:
             answer: urllib3.BaseHTTPResponse = self._pool.request(
                 method, self._prefix + path, body=body, headers={**self._headers, **headers},
-                timeout=self._timeout_s, retries=False, redirect=False,
+                timeout=self._timeout_s, retries=False, redirect=False, preload_content=whole,
             )  # fmt: skip
         except ValueError as error:  # of http.client: a line break in a header
             raise ApiError("PICLOUD_TOKEN or a header is not valid: it must be printable ASCII") from error
@@ -193,6 +196,14 @@ def script_path(name: str) -> str:
     if not is_script_name(name):  # in a URL it could reach another script
         raise PicloudError(f"there is no script {name!r}, and there cannot be one of this name")
     return f"{API}/scripts/{name}"
+
+
+def pieces(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    """The body of an answer as it comes; ApiError if it is cut off."""
+    try:
+        yield from answer.stream()
+    except urllib3.exceptions.HTTPError as error:
+        raise ApiError("the answer was cut off: what went wrong after it had begun is in the script's log") from error
 
 
 def refused(answer: urllib3.BaseHTTPResponse) -> ApiError:

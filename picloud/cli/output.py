@@ -52,7 +52,17 @@ def show_json(value: object) -> None:
 
 def show_body(body: bytes) -> None:
     """Print an answer as it is; on a terminal the line is ended."""
-    click.echo(body, nl=bool(body) and not body.endswith(b"\n") and sys.stdout.isatty())
+    show_pieces((body,))
+
+
+def show_pieces(pieces: Iterable[bytes]) -> None:
+    """The same of one that comes in pieces, each at once."""
+    last = b"\n"
+    for piece in pieces:
+        click.echo(piece, nl=False)  # which flushes
+        last = piece or last
+    if not last.endswith(b"\n") and sys.stdout.isatty():
+        click.echo()
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ import msgspec
 
 from picloud.cli import request
 from picloud.cli.bundle import Refused, read_source, script_name_of
-from picloud.cli.output import show_body
+from picloud.cli.output import show_body, show_pieces
 from picloud.cli.parts import executor_part, stop_undisturbed
 from picloud.cli.reaching import host_calls
 from picloud.cli.request import Header, HeaderType, data_option, read_data
@@ -203,8 +203,7 @@ def _show(asked: Request, done: Run, answer: Response, include: bool) -> Run:
 
 def _show_pieces(stream: Stream, answer: Response) -> Run:
     try:
-        for piece in stream.pieces():
-            click.echo(piece, nl=False)  # which flushes
+        show_pieces(stream.pieces())
     finally:
         end = stream.close()
     return dataclasses.replace(end, response=answer)

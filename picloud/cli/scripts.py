@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 import click
 
-from picloud.cli.client import API, ApiError, Client, connect, describe, script_path
+from picloud.cli.client import API, ApiError, Client, connect, describe, pieces, script_path
 from picloud.cli.completion import script_argument
 from picloud.cli.dry_run import dry_run_options, rehearse
-from picloud.cli.output import as_json, show_body, show_fields, show_json, show_rows
+from picloud.cli.output import as_json, show_fields, show_json, show_pieces, show_rows
 from picloud.cli.records import log_text
 from picloud.cli.request import data_option, printable, read_data
 from picloud.cli.routes import routes_of
@@ -43,12 +43,14 @@ def invoke(name: str, data: str, content_type: str, dry_run: bool, allow_http: b
 
 def run_once(client: Client, path: str, body: bytes, headers: Mapping[str, str] = {}) -> None:
     """Have a script run, and show what it says; exit 1 if its answer's status is 400 or more."""
-    answer = client.send("POST", path, body, headers)
+    answer = client.send("POST", path, body, headers, whole=False)
     if answer.status >= 400 and "picloud-invocation" not in answer.headers:  # it did not run
         raise ApiError(describe(answer))
-    show_body(answer.data)
-    if invocation := answer.headers.get("picloud-invocation"):
-        _show_log(client, invocation)
+    try:
+        show_pieces(pieces(answer))
+    finally:
+        if invocation := answer.headers.get("picloud-invocation"):
+            _show_log(client, invocation)
     if answer.status >= 400:
         sys.exit(1)
 

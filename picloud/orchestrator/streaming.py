@@ -94,7 +94,7 @@ class Body:
         self._client, self._patience_s = client, client.gettimeout()
 
     def then(self, afterwards: Callable[[], None]) -> None:
-        """Do this before the client is told that the answer is whole."""
+        """Do this before the client is told of the end."""
         self._afterwards = afterwards
 
     def __iter__(self) -> Iterator[bytes]:
@@ -105,9 +105,9 @@ class Body:
             yield piece
             self._sending = False
         end = self._conclude()
+        self._afterwards()
         if end.outcome is not Outcome.OK:
             raise ConnectionAbortedError(f"an answer was cut off: {end.outcome}")
-        self._afterwards()
         if self._client:
             self._client.settimeout(self._patience_s)
 

@@ -285,6 +285,11 @@ def test_invoke_by_hand_prints_it_and_its_log(ours: Running) -> None:
     done = ours.cli("invoke", "by-hand")
     assert (done.returncode, done.stdout) == (0, b"ab\n")
     assert b"made" in done.stderr
+    ours.deploy("by-hand", body('write("a\\n") error("late")'))
+    done = ours.cli("invoke", "by-hand")
+    assert (done.returncode, done.stdout) == (1, b"a\n")
+    assert b"the answer was cut off" in done.stderr
+    assert b"main.lua:1: late" in done.stderr
 
 
 # ── the server ──────────────────────────────────────────────────────────────────────────────────────────────────────
