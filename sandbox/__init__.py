@@ -18,8 +18,8 @@ What crosses the line, and what each side believes:
   report's lines.
 - *caller → sandbox*: one REQUEST (`sandbox.protocol`): the program, its environment, the request. Trusted.
 - *caller ⇄ sandbox*: a CALL for what only the trusted side can do, and its REPLY, while the script waits.
-- *sandbox → caller*: ACCEPTED, CALL, LOG, STREAM, CHUNK, RESULT, FAILURE. Every byte is hostile; `picloud.executor.frames`
-  alone reads them.
+- *sandbox → caller*: ACCEPTED, CALL, LOG, STREAM, CHUNK, RESULT, FAILURE. Every byte is hostile;
+  `picloud.executor.frames` alone reads them.
 - *sandbox → zygote*: one notification before the first byte of a request is read, so by code of ours; the kernel
   vouches for the sender's pid. Afterwards a sandbox has no way to reach it.
 - *caller → zygote*: a connection to parking.sock, for as long as the caller's script waits for the world outside.

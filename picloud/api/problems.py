@@ -95,8 +95,8 @@ _ROWS = (
     ),
     Problem(
         "caller-gone", 499, "The caller hung up",
-        "The connection was gone before the answer was whole. What the script wrote is undone, unless the answer had begun. "
-        "Only records say so.",
+        "The connection was gone before the answer was whole. What the script wrote is undone, unless the answer had "
+        "begun. Only records say so.",
         "Wait longer for the answer, or have the script do less.",
     ),
     Problem(

@@ -101,7 +101,7 @@ class Ingress:
         try:
             withheld = self._door.admit(program, req.env.get("HTTP_AUTHORIZATION"))
             source = HttpRequest(req.env, path, params, self._proxies, withheld)
-            send(self._dispatcher.dispatch(program, new_id(), source), resp, req.env.get("gunicorn.socket"))
+            send(self._dispatcher.dispatch(program, new_id(), source), resp)
         finally:
             if program.settings.cors:
                 share(resp, program.settings.cors, req.env.get("HTTP_ORIGIN"))

@@ -3,8 +3,6 @@
 Owns: the headers that every answer carries, and what becomes of an outcome that is no answer.
 """
 
-import socket
-
 import falcon
 
 from picloud.auth import SESSION_COOKIE
@@ -38,7 +36,7 @@ def headers(finished: Finished) -> dict[str, str]:
     }
 
 
-def send(finished: Finished, resp: falcon.Response, client: socket.socket | None) -> None:
+def send(finished: Finished, resp: falcon.Response) -> None:
     """Write the script's answer; InvocationFailed if there is none. Falcon leaves 204, 304 and HEAD without a body."""
     answer = finished.run.response
     if answer is None:
@@ -55,8 +53,6 @@ def send(finished: Finished, resp: falcon.Response, client: socket.socket | None
     resp.stream = finished.body or ()
     if resp.get_header(_BUFFERING) is None:
         resp.set_header(_BUFFERING, "no")
-    if finished.body and client:
-        finished.body.attach(client)
 
 
 def share(resp: falcon.Response, cors: Cors, origin: str | None) -> None:

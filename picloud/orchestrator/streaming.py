@@ -78,20 +78,18 @@ class ToldStream:
 class Body:
     """What a WSGI server iterates and closes. All that the invocation holds is held until then."""
 
-    def __init__(self, run: Run, stream: Stream, keep: Callable[[Run], None], held: ExitStack) -> None:
+    def __init__(
+        self, run: Run, stream: Stream, client: socket.socket | None, keep: Callable[[Run], None], held: ExitStack
+    ) -> None:
         self._run = run
         self._stream = stream
         self._keep = keep  # its record
         self._held = held
         self._end: Run | None = None
-        self._client: socket.socket | None = None
-        self._patience_s: float | None = None  # the server's, for one piece to be taken
+        self._client = client
+        self._patience_s = client.gettimeout() if client else None  # the server's, for one piece to be taken
         self._sending = self._stopped = False
         self._afterwards: Callable[[], None] = lambda: None
-
-    def attach(self, client: socket.socket) -> None:
-        """Where it goes: so that nobody waits for that beyond the deadline, or beyond the server's end."""
-        self._client, self._patience_s = client, client.gettimeout()
 
     def then(self, afterwards: Callable[[], None]) -> None:
         """Do this before the client is told of the end."""
@@ -166,9 +164,11 @@ class Streams:
             with self._mutex:
                 self._count -= 1
 
-    def body(self, run: Run, stream: Stream, keep: Callable[[Run], None], held: ExitStack) -> Body:
-        """The body of one that has begun, known here until it ends."""
-        body = Body(run, stream, keep, held)
+    def body(
+        self, run: Run, stream: Stream, client: socket.socket | None, keep: Callable[[Run], None], held: ExitStack
+    ) -> Body:
+        """The body of one that has begun: nobody waits for the client beyond its deadline, or the server's end."""
+        body = Body(run, stream, client, keep, held)
         with self._mutex:
             self._bodies.add(body)
         return body

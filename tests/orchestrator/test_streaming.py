@@ -49,7 +49,7 @@ class Holder:
         held = ExitStack()
         held.callback(self.told.append, "let go")
         run = Run(Outcome.OK, ANSWER, stream=stream)
-        return (streams or Streams(1)).body(run, ToldStream(stream, lambda end: end), self.keep, held)
+        return (streams or Streams(1)).body(run, ToldStream(stream, lambda end: end), None, self.keep, held)
 
 
 def test_the_head_leaves_before_the_first_piece_and_all_is_let_go_behind_the_record() -> None:

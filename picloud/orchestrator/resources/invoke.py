@@ -77,7 +77,7 @@ class Runs:
             finished.body.then(self._wait_until_recorded)
         elif query.recorded:
             self._wait_until_recorded()
-        send(finished, resp, req.env.get("gunicorn.socket"))
+        send(finished, resp)
 
     def _wait_until_recorded(self) -> None:
         self._dispatcher.wait_until_recorded(_RECORDED_WITHIN_S)
