@@ -154,6 +154,16 @@ def test_an_answer_too_large_to_be_kept_is_none(ours: Running) -> None:
     assert post(ours, path, None, b"1048577").status == 200
 
 
+def test_a_stream_cannot_be_kept_so_it_is_undone(ours: Running) -> None:
+    path = fresh(ours, "streams", 'kv.incr("count") return stream(function(write) write("a") end)')
+    answer = post(ours, path, "k")
+    assert answer.problem == "bad-response"
+    assert "a stream cannot be" in answer.json["detail"]
+    assert count_of(ours, "streams") == 0
+    assert post(ours, path, None).body == b"a"
+    assert count_of(ours, "streams") == 1
+
+
 def test_the_door_is_before_the_answer(ours: Running) -> None:
     path = fresh(ours, "door", settings={"access": "token"})
     mine = f"Bearer {ours.token}"
