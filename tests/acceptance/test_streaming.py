@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import struct
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse, IncompleteRead
 from pathlib import Path
@@ -251,6 +252,23 @@ def test_who_hangs_up_ends_the_sandbox(ours: Running) -> None:
         assert reader.response.read(1000) == b"x" * 1000
     record = ended(ours, reader.head)
     assert record["outcome"] == "caller-gone"
+    eventually(ours.computing, lambda pids: not pids)
+
+
+def test_who_resets_the_connection_ends_the_sandbox_while_it_computes(ours: Running) -> None:
+    ours.deploy("reset", body('write("x\\n") while true do end', 'kv.set("k", 1)'))
+    ours.set("reset", {"limits": {"wall_ms": 300_000, "cpu_ms": 300_000}})
+    with socket.create_connection(("127.0.0.1", ours.port), timeout=PATIENCE_S) as caller:
+        caller.sendall(b"GET /fn/reset HTTP/1.1\r\nHost: h\r\n\r\n")
+        answer = b""
+        while not answer.endswith(b"x\n\r\n"):
+            answer += (more := caller.recv(65536))
+            assert more
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("@ii", 1, 0))
+    found = "invocations?script=reset&outcome=caller-gone"
+    (record,) = eventually(lambda: ours.api("GET", found).json["items"], bool)
+    assert record["status"] == 200
+    assert ours.api("GET", "scripts/reset/kv/k").json == 1
     eventually(ours.computing, lambda pids: not pids)
 
 
