@@ -40,7 +40,9 @@ _PAGE = f"""SELECT {_COLUMNS} FROM invocations
 _LATEST = f"""SELECT latest.* FROM unnest(%s::text[]) AS wanted (name) CROSS JOIN LATERAL
   (SELECT {_COLUMNS} FROM invocations WHERE script = wanted.name ORDER BY invocations.id DESC LIMIT 1) latest"""
 
-_IS_DONE = f"SELECT outcome <> '{Outcome.OUTCOME_UNKNOWN}' FROM invocations WHERE id = %s::uuid"
+_WROTE = "SELECT xmin = %s::xid FROM invocations WHERE id = %s::uuid"
+
+_XIDS = 1 << 32  # a row has the lower half of its transaction's number
 
 _EXPIRING = 0x5049_4558  # the advisory lock's number, "PIEX"
 
@@ -123,9 +125,9 @@ def put(cursor: Cursor, it: Invocation) -> None:
     execute_values(cursor, _INSERT, [_row(it)])
 
 
-def is_done(cursor: Cursor, invocation_id: str) -> bool:
-    """Whether the row of an invocation that came to its end is there."""
-    cursor.execute(_IS_DONE, (invocation_id,))
+def wrote(cursor: Cursor, invocation_id: str, xid: str) -> bool:
+    """Whether the row of an invocation is there as a transaction left it."""
+    cursor.execute(_WROTE, (str(int(xid) % _XIDS), invocation_id))
     return cursor.fetchone() == (True,)
 
 

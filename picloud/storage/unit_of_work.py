@@ -70,7 +70,7 @@ class UnitsOfWork:
             with closing(connect(self._dsn)) as own, translated(), own.cursor() as cursor:
                 if _is_in_progress(cursor, xid):
                     return None
-                return invocations.is_done(cursor, invocation_id)  # by a later snapshot than the status
+                return invocations.wrote(cursor, invocation_id, xid)  # by a later snapshot than the status
         except DatabaseUnavailable:
             return None
 

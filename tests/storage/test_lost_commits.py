@@ -40,9 +40,9 @@ def invocation() -> Invocation:
     return Invocation(new_id(), "a", 1, Trigger.HTTP, Outcome.OK, 200, datetime.now(UTC), 0, 0, 0, 0)
 
 
-def begun(connection: Connection) -> tuple[str, str]:
+def begun(connection: Connection, ours: Invocation | None = None) -> tuple[str, str]:
     """Write the row of an invocation → its id, and the number of its transaction."""
-    ours = invocation()
+    ours = ours or invocation()
     with connection.cursor() as cursor:
         invocations.put(cursor, ours)
         cursor.execute(NUMBER)
@@ -95,5 +95,15 @@ def test_the_mark_of_a_run_that_called_out_says_nothing_of_its_end(
     InvocationTable(pool).mark(replace(ours, outcome=Outcome.OUTCOME_UNKNOWN))
     ((number,),) = execute(database, NUMBER)
     assert units.committed(str(number), ours.id, soon()) is False
-    InvocationTable(pool).mark(ours)
-    assert units.committed(str(number), ours.id, soon()) is True
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_the_row_of_an_answer_that_has_only_begun_says_that_it_has(
+    units: UnitsOfWork, connection: Connection, pool: Pool, *, marked: bool
+) -> None:
+    ours = replace(invocation(), outcome=Outcome.OUTCOME_UNKNOWN)  # as a stream's is until its last byte
+    if marked:
+        InvocationTable(pool).mark(ours)
+    name, number = begun(connection, ours)
+    connection.cursor().execute("COMMIT")
+    assert units.committed(number, name, soon()) is True
