@@ -49,6 +49,11 @@ def post(ours: Running, path: str, key: str | None, body: bytes = b"1", method: 
     return ours.call(method, path, body, {"content-type": "text/plain", **names, **keyed})
 
 
+def answered(ours: Running, path: str, key: str | None, body: bytes = b"1") -> Answer:
+    """The same, again for as long as another one with its key is still running: this machine may be busy."""
+    return eventually(lambda: post(ours, path, key, body), lambda it: it.status != 409)
+
+
 def replayed(answer: Answer) -> bool:
     return answer.header("idempotent-replayed") == "true"
 
@@ -218,10 +223,26 @@ def test_of_many_at_once_one_runs_and_all_get_its_answer(ours: Running) -> None:
     path = fresh(ours, "at-once")
     for round_ in range(5):
         with ThreadPoolExecutor(12) as threads:
-            answers = list(threads.map(lambda _, key=f"k{round_}": post(ours, path, key), range(12)))
+            answers = list(threads.map(lambda _, key=f"k{round_}": answered(ours, path, key), range(12)))
         assert {it.header("x-count") for it in answers} == {str(round_ + 1)}
         assert sorted(map(replayed, answers)) == [False] + [True] * 11
     assert count_of(ours, "at-once") == 5
+
+
+def test_what_clashes_runs_again_and_is_kept_once(ours: Running) -> None:
+    path = fresh(ours, "clashes", "local n = (kv.get('count') or 0) + 1 kv.set('count', n) return n")
+    with ThreadPoolExecutor(12) as threads:
+        first = list(threads.map(lambda at: answered(ours, path, f"k{at}").json, range(12)))
+    assert sorted(first) == [*range(1, 13)]
+    assert [post(ours, path, f"k{at}").json for at in range(12)] == first
+    assert count_of(ours, "clashes") == 12
+
+
+def test_a_run_by_hand_has_no_key(ours: Running) -> None:
+    fresh(ours, "by-hand")
+    mine = {"authorization": f"Bearer {ours.token}", "idempotency-key": "k"}
+    sent = [ours.call("POST", "/api/v1/scripts/by-hand/invoke", b"", mine) for _ in range(2)]
+    assert [it.header("x-count") for it in sent] == ["1", "2"]
 
 
 WAITS = """
@@ -241,7 +262,7 @@ def test_twins_wait_for_who_runs_in_the_same_worker(ours: Running, world: World)
         with ThreadPoolExecutor(9) as threads:
             first = threads.submit(post, ours, path, f"k{at}", slow)
             world.await_waiting(1)
-            twins = [threads.submit(post, ours, path, f"k{at}", slow) for _ in range(8)]
+            twins = [threads.submit(answered, ours, path, f"k{at}", slow) for _ in range(8)]
             world.go_on()
             answers = [it.result() for it in (first, *twins)]
         assert {it.body for it in answers} == {first.result().body}
@@ -279,7 +300,7 @@ def test_if_the_worker_of_a_run_is_killed_nothing_is_kept_and_the_next_one_runs(
         assert isinstance(first.exception(), OSError | HTTPException)
         world.go_on()
     eventually(ours.has_workers, bool)
-    answers = [post(ours, path, "k", f"{world.url}/".encode()) for _ in range(2)]
+    answers = [answered(ours, path, "k", f"{world.url}/".encode()) for _ in range(2)]
     assert [(it.status, replayed(it)) for it in answers] == [(200, False), (200, True)]
     assert count_of(ours, "killed") == 1
 

@@ -2,16 +2,19 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from picloud.errors import InvalidRequest, StillRunning
-from picloud.model import Program, Request, Settings
-from picloud.orchestrator.idempotency import Claim, Twins, claim_of
+from picloud.errors import AnswerNotKept, InvalidRequest, StillRunning
+from picloud.model import Outcome, Program, Request, Response, Run, Settings
+from picloud.orchestrator.idempotency import ANSWER_BYTES_MAX, Claim, Twins, claim_of, find, keep
+from picloud.storage.unit_of_work import UnitOfWork
+from tests.stateful import Stateful, settle
 
 PATIENCE_S = 60.0
 PROGRAM = Program("test", 1, {}, Settings(idempotency=True), 7)
@@ -95,6 +98,45 @@ def test_a_request_claims_its_key_if_the_settings_say_so() -> None:
         with pytest.raises(InvalidRequest, match="1 to 255 printable"):
             claim_of(PROGRAM, replace(REQUEST, idempotency_key=wrong))
         assert claim_of(replace(PROGRAM, settings=Settings()), replace(REQUEST, idempotency_key=wrong)) is None
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """All that invocations send to the database."""
+    sent, read = list[str](), UnitOfWork.read
+
+    def seen(work: UnitOfWork, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        sent.append(statement)
+        return read(work, statement, parameters)
+
+    monkeypatch.setattr(UnitOfWork, "read", seen)
+    return sent
+
+
+def test_a_replay_costs_one_statement_and_a_request_without_a_key_none(database: str, statements: list[str]) -> None:
+    run = Run(Outcome.OK, Response(201, (("x-a", "1"),), b"made"))
+    with closing(Stateful(database)) as stateful:
+        with stateful.begin() as first:
+            assert find(first, claim()) is None
+            keep(first, claim(), run)
+            settle(first)
+        statements.clear()
+        with stateful.begin() as second:
+            assert find(second, claim()) == replace(run, replays=first.request.id)
+        assert len(statements) == 1
+        with stateful.begin() as without:
+            assert find(without, None) is None
+            keep(without, None, run)
+            settle(without)
+            assert without.shared.work is None
+    assert len(statements) == 1
+
+
+def test_an_answer_too_large_is_not_kept(database: str) -> None:
+    with closing(Stateful(database)) as stateful, stateful.begin() as attempt:
+        with pytest.raises(AnswerNotKept, match="1048577 bytes"):
+            keep(attempt, claim(), Run(Outcome.OK, Response(200, (), b"x" * (ANSWER_BYTES_MAX + 1))))
+        assert attempt.shared.work is None
 
 
 def test_requests_are_the_same_by_method_path_query_type_and_body() -> None:
