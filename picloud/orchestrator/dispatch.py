@@ -206,6 +206,8 @@ class Dispatcher:
                 attempt.settle(self._row(asked, run))
         except ENDING as error:
             run = attempt.ended(ended(error))
+        if run.outcome is Outcome.TIMEOUT and attempt.program is not asked.program:  # it had what was left
+            run = replace(run, detail=_clashed(asked.program))
         for invoked in attempt.shared.invoked:
             self._journal.keep(invoked)
         return run
@@ -230,8 +232,12 @@ def _until(program: Program, deadline: float) -> Program:
     if left_ms >= limits.wall_ms:
         return program
     if left_ms <= 1:
-        raise DeadlinePassed(f"exceeded the wall clock limit of {limits.wall_ms} ms: it clashed with other invocations")
+        raise DeadlinePassed(_clashed(program))
     return replace(program, settings=replace(program.settings, limits=replace(limits, wall_ms=left_ms)))
+
+
+def _clashed(program: Program) -> str:
+    return f"exceeded the wall clock limit of {program.settings.limits.wall_ms} ms: it clashed with other invocations"
 
 
 def _pauses() -> Iterator[float]:

@@ -428,10 +428,10 @@ def test_a_refused_call_that_is_caught_does_not_spoil_the_transaction(ours: Ours
 def test_a_commit_that_the_database_refuses_is_none(ours: Ours) -> None:
     clear(ours)
     ours.deploy("never", 'kv.set("never", 1) log.info("tried") return 1')
-    ours.set("never", {"limits": {"wall_ms": 1_500}})
+    ours.set("never", {"limits": {"wall_ms": 3_000}})
     answer = ours.call("GET", "/fn/never")
     assert (answer.status, answer.problem) == (504, "timeout")
-    assert "it clashed with other invocations" in answer.json["detail"]
+    assert answer.json["detail"] == "exceeded the wall clock limit of 3000 ms: it clashed with other invocations"
     assert value(ours, "never", "never") is None
 
 
