@@ -59,9 +59,9 @@ def invalid(kind: Any, error: msgspec.ValidationError, where: str, value: object
 
 def _message(kind: Any, said: str) -> str:
     words: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
-        (_UNKNOWN, lambda it: "is not known" + _did_you_mean(it[1], _names(kind))),
+        (_UNKNOWN, lambda it: "is not known" + _did_you_mean(it[1], dict(_names(kind)))),
         (_MISSING, lambda _: "is missing"),
-        (_NO_MEMBER, lambda it: f"'{it[1]}' is not known" + _did_you_mean(it[1], _members(kind))),
+        (_NO_MEMBER, lambda it: f"'{it[1]}' is not known" + _did_you_mean(it[1], {it: it for it in _members(kind)})),
         (_OTHER_TYPE, lambda it: f"must be {_types(it[1])}, not {_TYPES.get(it[2], it[2])}"),
         (_RANGE, lambda it: f"must be {_BOUNDS[it[1]]} {it[2]}"),
         (_LENGTH, lambda it: f"must have {_BOUNDS[it[2]]} {it[3]} {_COUNTED[it[1]]}"),
@@ -99,19 +99,21 @@ def _inside(value: object, path: str) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _did_you_mean(word: str, known: Iterator[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""
+def _did_you_mean(word: str, known: Mapping[str, str]) -> str:
+    """The nearest of names → where they belong; a right name at a wrong place is shown with its place."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean '{known[word] if near[0] == word else near[0]}'?" if near else ""
 
 
-def _names(kind: Any) -> Iterator[str]:
-    """Every field of a message and of those inside it."""
+def _names(kind: Any, inside: str = "") -> Iterator[tuple[str, str]]:
+    """Every field of a message and of those inside it → its path."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         for field in msgspec.structs.fields(kind):
-            yield field.encode_name
-            yield from _names(field.type)
+            path = inside + field.encode_name
+            yield field.encode_name, path
+            yield from _names(field.type, f"{path}.")
     for inner in get_args(kind):
-        yield from _names(inner)
+        yield from _names(inner, inside)
 
 
 def _members(kind: Any) -> Iterator[str]:

@@ -2,13 +2,16 @@
 -- are legal is checked by the trusted side, which believes nothing from here anyway.
 local host, json, stream = (...).host, (...).json, (...).stream
 
-local format, lower = string.format, string.lower
+local format, lower, sub = string.format, string.lower, string.sub
 local sort = table.sort
+local getmetatable = debug.getmetatable
 local error, next, number_type, rawequal, rawget, rawlen, tostring, type =
   error, next, math.type, rawequal, rawget, rawlen, tostring, type
 local call, is_stream = host.call, stream.is_stream
 
 local JSON, TEXT = "application/json", "text/plain; charset=utf-8"
+local PARTS = { status = true, headers = true, body = true }
+local SHOWN_BYTES = 60
 local HEADERS_MAX = 100 -- as sandbox/protocol.py has it
 
 local REFUSED = {} -- thrown; private, so no script can throw it
@@ -131,6 +134,20 @@ local function is_response(value)
     and (rawget(value, "status") ~= nil or rawget(value, "headers") ~= nil or rawget(value, "body") ~= nil)
 end
 
+-- Data with a field of one of these names would lose all others without a word. What `http` and `invoke` give may go on
+-- as it is: those are objects.
+local function check_names(value)
+  if getmetatable(value) then
+    return
+  end
+  for name in next, value do
+    if not PARTS[name] then
+      local shown = type(name) == "string" and "'" .. sub(name, 1, SHOWN_BYTES) .. "'" or "a " .. type(name)
+      refuse(shown .. " does not belong beside status, headers and body; if this is data, wrap it: { body = data }")
+    end
+  end
+end
+
 -- A table with `status`, `headers` or `body` → status, headers (name, value, …), body; a stream if that may be one.
 local function from_table(value, default_status, may_stream)
   local status = status_of(rawget(value, "status"), default_status)
@@ -155,6 +172,7 @@ local function from_value(value)
   elseif is_stream(value) then
     return 200, { "content-type", TEXT }, value
   elseif is_response(value) then
+    check_names(value)
     return from_table(value, 200, true)
   end
   local body, content_type = body_of(value, "")

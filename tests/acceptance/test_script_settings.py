@@ -90,6 +90,7 @@ def test_an_upload_and_a_rollback_leave_them_alone(picloud: Running) -> None:
     [
         ({"acess": "token"}, "acess", "did you mean 'access'?"),
         ({"limits": {"wall": 1}}, "limits.wall", "did you mean 'wall_ms'?"),
+        ({"wall_ms": 1}, "wall_ms", "did you mean 'limits.wall_ms'?"),
         ({"cors": {"origin": ["*"]}}, "cors.origin", "did you mean 'origins'?"),
         ({"access": "nobody"}, "access", "nobody"),
         ({"limits": {"wall_ms": 0}}, "limits.wall_ms", "at least 1"),

@@ -27,6 +27,7 @@ JSON = [(b"content-type", b"application/json")]
         ("return json.null", 200, JSON, b"null"),
         ("return json.array{}", 200, JSON, b"[]"),
         ("return {status = 404}", 404, [], b""),
+        ("return setmetatable({status = 404, url = 'x'}, {})", 404, [], b""),
         ("return {status = 201.0, body = 'x'}", 201, TEXT, b"x"),
         ("return {body = 'x'}", 200, TEXT, b"x"),
         ("return {body = ''}", 200, [], b""),
@@ -64,6 +65,14 @@ def test_a_result_becomes_a_response(script: str, status: int, fields: list[tupl
         ("return {status = 0/0}", "status must be an integer, not NaN"),
         ("return {status = 1e300}", "status must be an integer, not 1e+300"),
         ("return {status = {}}", "status must be an integer, not a table"),
+        (
+            "return {status = 200, name = 'Ada'}",
+            "'name' does not belong beside status, headers and body; if this is data, wrap it: { body = data }",
+        ),
+        (
+            "return function() return {body = '', 'x'} end",
+            "a number does not belong beside status, headers and body; if this is data, wrap it: { body = data }",
+        ),
         ("return {headers = 'x'}", "headers must be a table, not a string"),
         ("return {headers = {'x'}}", "a header's name must be a string, not a number"),
         ("return {headers = {a = true}}", "header 'a' must be a string, a number or a list of them, not a boolean"),
