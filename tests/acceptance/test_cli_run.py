@@ -203,7 +203,7 @@ def test_time_zones_are_there_and_what_needs_a_database_is_not(tmp_path: Path, e
     assert b"main.lua:2: time.zone: there is no time zone 'Europe/Berln'; did you mean 'Europe/Berlin'?" in wrong.stderr
     stored = run(environment, tmp_path, script(tmp_path, "local x = kv.get('a')"))
     assert (wrong.returncode, stored.returncode) == (1, 1)
-    assert b"main.lua:1: kv.get is not available here" in stored.stderr
+    assert b"main.lua:1: kv.get: needs a server: deploy the script, then `picloud invoke" in stored.stderr
 
 
 def test_a_stream_is_printed_as_it_is_made(tmp_path: Path, environment: dict[str, str]) -> None:
