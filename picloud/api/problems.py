@@ -131,7 +131,7 @@ _ROWS = (
     ),
     Problem(
         "invalid-request", 422, "The request is not valid",
-        "A parameter, a header or the body is not as it must be; `errors` names each field. "
+        "A parameter, a header or the body is not as it must be; `errors` names the fields. "
         "400, 408, 414, 417, 431, 501 or 505 if it is no HTTP that is taken here; "
         "400 if `request:json()` or `:form()` failed uncaught.",
         "Change what the detail and `errors` name.",

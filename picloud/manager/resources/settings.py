@@ -29,7 +29,7 @@ class SettingsResource:
     def on_patch(self, req: falcon.Request, resp: falcon.Response, script: str, body: SettingsPatch) -> None:
         """Change settings by a JSON merge patch (RFC 7396): what is not named stays, null goes back to the default.
 
-        200: the settings that hold now, at once. 422: `errors` names each field that is wrong; nothing was changed.
+        200: the settings that hold now, at once. 422: `errors` names what is wrong; nothing was changed.
         A token that is limited to scripts may not add names to `kv` and `secrets`.
         """
         limited = req.context.principal.scripts is not None
