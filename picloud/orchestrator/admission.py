@@ -83,8 +83,13 @@ class Admission:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Wait for another invocation in the block, before any of this one: in a parked place; Overloaded."""
-        with self.node() as place, place.parked():
+        """Wait for another invocation in the block, before any of this one: in a parked place, or not; Overloaded.
+
+        They count against no script's limit: in the node's own places anybody's would crowd out all others.
+        """
+        with self.node() as place, place.parked() as parked:
+            if not parked:
+                raise Overloaded("too many requests wait for others with the same key; try again in a moment")
             yield
 
     @contextmanager

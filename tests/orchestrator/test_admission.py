@@ -13,6 +13,7 @@ import pytest
 
 from picloud.errors import ConcurrencyLimit, Overloaded
 from picloud.orchestrator.admission import Admission
+from picloud.orchestrator.flood import FEW
 
 HOLDER = """
 import sys
@@ -190,6 +191,19 @@ def test_what_is_parked_inside_of_what_is_parked_is_one(tmp_path: Path) -> None:
             pass
     with small.node():
         assert_full(small)
+    small.close()
+
+
+def test_who_waits_for_another_invocation_is_parked_or_refused_and_crowds_out_nobody(tmp_path: Path) -> None:
+    small = Admission(tmp_path / "lock", node_slots=1, threads=64, parked_max=1)
+    small.open()
+    with small.waiting():
+        for _ in range(2 * FEW):
+            with pytest.raises(Overloaded, match="same key"), small.waiting():
+                raise AssertionError
+        assert small.refusal("another") is None  # theirs is no crowd at the node
+        with small.node():
+            assert_full(small)
     small.close()
 
 
