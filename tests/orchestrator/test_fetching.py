@@ -8,6 +8,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -314,6 +315,35 @@ def test_a_name_that_is_looked_up_for_ever_is_left_in_time() -> None:
 
     assert refused(Fetcher(lookup, ()), "http://slow.test/", within_s=0.2) == "slow.test: no answer in time"
     never.set()
+
+
+def test_names_of_one_script_that_are_looked_up_for_ever_keep_no_other_from_theirs(hello: Stranger) -> None:
+    never = threading.Event()
+
+    def lookup(name: str) -> Sequence[Address]:
+        if name.endswith("slow.test"):
+            never.wait(PATIENCE_S)
+        return [ipaddress.ip_address("127.0.0.1")]
+
+    fetcher = Fetcher(lookup, (HostPattern(OPEN),))
+    with ThreadPoolExecutor(100) as threads:
+        left = [
+            threads.submit(refused, fetcher, f"http://{at}.slow.test/", allowed=Allowed(None, "greedy"), within_s=0.2)
+            for at in range(100)
+        ]
+        assert {it.result().partition(": ")[2] for it in left} == {"no answer in time"}
+    answer = fetch(fetcher, f"http://{OPEN}:{hello.port}/", allowed=Allowed(None, "another"), within_s=PATIENCE_S / 2)
+    assert answer.body == b"hello"
+    never.set()
+    assert fetch(fetcher, f"http://{OPEN}:{hello.port}/", allowed=Allowed(None, "greedy")).body == b"hello"
+
+
+def test_what_a_server_sends_instead_of_headers_is_not_written_to_our_log(
+    fetcher: Fetcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    with stranger(saying(b"HTTP/1.1 200 OK\r\nx-a: b\r\n c\rd\r\nx-b: c\r\n\r\n")) as one:
+        fetch(fetcher, f"http://{OPEN}:{one.port}/?key=a-secret")
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\n\r\nhel"])

@@ -74,7 +74,7 @@ def _over(attempt: Attempt) -> str:
 
 def _allowed(attempt: Attempt) -> Allowed:
     patterns = attempt.program.settings.allow_hosts
-    return Allowed(None if patterns is None else tuple(map(HostPattern.parse, patterns)))
+    return Allowed(None if patterns is None else tuple(map(HostPattern.parse, patterns)), attempt.program.script)
 
 
 def _read(arguments: Sequence[bytes]) -> tuple[Outgoing, Redirects, int]:

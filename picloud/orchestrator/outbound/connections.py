@@ -6,6 +6,7 @@ against the name in the URL. No proxy, no environment, no connection that is use
 """
 
 import ipaddress
+import logging
 import math
 import socket
 import ssl
@@ -54,6 +55,11 @@ def open_connection(
     assert isinstance(own, _Timed)
     own.deadline = deadline
     return connection, own
+
+
+def keep_quiet() -> None:
+    """urllib3 warns of answers that are no HTTP: with the URL, secrets and all, and as much text as a server sends."""
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 
 def tls_context() -> ssl.SSLContext:

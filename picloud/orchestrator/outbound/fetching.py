@@ -36,6 +36,7 @@ class Allowed:
     """What a script may call."""
 
     hosts: tuple[HostPattern, ...] | None  # None: any that is public, and the operator's private ones
+    script: str = ""  # whose it is
 
     def check(self, url: Url) -> None:
         """Forbidden."""
@@ -47,6 +48,7 @@ class Fetcher:
     """Asks other servers; threads share it. `private`: which hosts may be private."""
 
     def __init__(self, lookup: Lookup, private: Sequence[HostPattern]) -> None:
+        connections.keep_quiet()
         self._resolver = Resolver(lookup)
         self._private = private
         self._mutex = threading.Lock()  # over what follows
@@ -58,7 +60,7 @@ class Fetcher:
         """Ask, and follow where it leads, by a moment (monotonic, s). Forbidden, NoAnswer."""
         for _ in range(REDIRECTS_MAX + 1):
             allowed.check(sent.url)
-            answer = self._asked(sent, mode, deadline)
+            answer = self._asked(sent, mode, allowed.script, deadline)
             if isinstance(answer, Incoming):
                 return answer
             sent = answer
@@ -71,10 +73,10 @@ class Fetcher:
             for one in self._open:
                 _hang_up(one)
 
-    def _asked(self, sent: Outgoing, mode: Redirects, deadline: float) -> Incoming | Outgoing:
+    def _asked(self, sent: Outgoing, mode: Redirects, script: str, deadline: float) -> Incoming | Outgoing:
         """One hop: the answer, or what is to be asked next."""
         try:
-            with self._connected(sent.url, deadline) as connection:
+            with self._connected(sent.url, script, deadline) as connection:
                 connection.request(
                     sent.method,
                     sent.url.target,
@@ -90,8 +92,8 @@ class Fetcher:
             raise NoAnswer(f"{sent.url.host}: {_why(error)}") from None
 
     @contextlib.contextmanager
-    def _connected(self, url: Url, deadline: float) -> Iterator[Connection]:
-        addresses = self._checked_addresses(url, deadline)
+    def _connected(self, url: Url, script: str, deadline: float) -> Iterator[Connection]:
+        addresses = self._checked_addresses(url, script, deadline)
         connection, own = connections.open_connection(url, addresses, deadline, self._tls_context())
         try:
             with self._mutex:
@@ -104,9 +106,9 @@ class Fetcher:
                 self._open.discard(own)
             connection.close()
 
-    def _checked_addresses(self, url: Url, deadline: float) -> Sequence[Address]:
+    def _checked_addresses(self, url: Url, script: str, deadline: float) -> Sequence[Address]:
         """Those that may be connected to."""
-        found = self._resolver.addresses(url.host, deadline)
+        found = self._resolver.addresses(url.host, deadline, script)
         if not any(it.matches(url.host, url.port) for it in self._private):
             found = [it for it in found if is_public(it) and not is_this_machine(it)]
         if not found:
