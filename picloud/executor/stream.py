@@ -5,7 +5,7 @@ One piece is held at a time: while nobody asks for the next one the sandbox wait
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 
 from picloud.executor import packing
@@ -29,7 +29,7 @@ class SandboxStream:
         self._held = held
         self._end: Run | None = None
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self) -> Generator[bytes, None, None]:
         """Let the script begin; raises what its host calls do, see `HostCalls`."""
         heard = self._hear(_GO)
         while isinstance(heard, Chunk):

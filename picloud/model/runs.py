@@ -4,7 +4,7 @@ import enum
 import secrets
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,7 +73,7 @@ class Stream(Protocol):
 
     deadline: float  # monotonic, s: when it ends, whole or not
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self) -> Generator[bytes, None, None]:
         """Have it made: each piece as it comes, none of them empty. To be asked for once."""
 
     def close(self) -> "Run":

@@ -18,7 +18,7 @@ from picloud.executor.client import HostCallRefused, HostCalls
 from picloud.model import Entry, Guard, Invocation, KeptAnswer, LogLine, Program, Record, Request, Run, Value
 from picloud.orchestrator.masking import Mask
 from picloud.orchestrator.reads import Reads
-from picloud.orchestrator.streaming import ToldStream
+from picloud.orchestrator.streaming import ToldStream, is_behind
 
 
 class KeyValues(Protocol):
@@ -170,7 +170,7 @@ class Attempt:
         caller = self.shared.surroundings.caller
         run = runner.run(self.program, self.request, lambda line: on_log(mask.line(line)), self, caller)
         if run.stream:
-            stream = ToldStream(run.stream, lambda end: self.ended(end, calls_before))
+            stream = ToldStream(run.stream, lambda end: self.ended(end, calls_before), self._sending)
             run = replace(run, stream=stream)
         return self.ended(run, calls_before)
 
@@ -229,6 +229,11 @@ class Attempt:
         around = self.shared.surroundings
         with around.place_parked() as parked, around.sandbox_parked() if parked else nullcontext():
             yield
+
+    def _sending(self, piece: bytes) -> AbstractContextManager[None]:
+        """For a block in which a piece of its answer is sent."""
+        caller = None if self.depth else self.shared.surroundings.caller  # what is invoked sends nothing
+        return self.waiting() if caller and is_behind(caller, piece) else nullcontext()
 
     def settle(self, invocation: Invocation) -> None:
         """Make what was done last, with the invocation's row. TransactionConflict, DatabaseUnavailable: nothing does;

@@ -4,16 +4,20 @@ Owns: the body that a WSGI server iterates, its end, and how many there may be. 
 an answer begins: `dispatch` commits first.
 
 One thread serves one stream. It holds one piece at a time, and while the client does not take that the sandbox waits;
-`wall_ms` ends both. What goes wrong after the head was sent cannot be answered any more: the connection is cut, so that
-nobody takes half an answer for a whole one, and the record says why.
+`wall_ms` ends both. A client that is behind is waited for as the world outside is: parked, so that slow readers take no
+place from scripts that compute. What goes wrong after the head was sent cannot be answered any more: the connection is
+cut, so that nobody takes half an answer for a whole one, and the record says why.
 """
 
 import contextlib
+import fcntl
 import socket
+import sys
+import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from weakref import WeakSet
 
@@ -22,6 +26,7 @@ from picloud.model import Outcome, Request, Run, Stream
 from picloud.orchestrator.endings import ENDING, ended
 
 _WITHOUT_BODY = (204, 304)
+_SURELY_FITS_BYTES = 8 * 1024  # of a piece: into the buffer of a connection that has nothing else to send
 
 
 def has_no_body(request: Request, run: Run) -> bool:
@@ -51,19 +56,37 @@ def whole(request: Request, run: Run) -> Run:
     )
 
 
-class ToldStream:
-    """A stream whose end is told as `tell` does, also if what its host calls raised is the end."""
+def is_behind(client: socket.socket, piece: bytes) -> bool:
+    """Whether a client may have to be waited for, that is to take a piece."""
+    if len(piece) > _SURELY_FITS_BYTES:
+        return True
+    return int.from_bytes(fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)), sys.byteorder) > 0
 
-    def __init__(self, stream: Stream, tell: Callable[[Run], Run]) -> None:
+
+class ToldStream:
+    """A stream whose end is told as `tell` does, also if what its host calls raised is the end.
+
+    Each piece is out of hand for the length of a block of ``sending``.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        tell: Callable[[Run], Run],
+        sending: Callable[[bytes], AbstractContextManager[None]] = lambda _: nullcontext(),
+    ) -> None:
         self.deadline = stream.deadline
         self._stream = stream
         self._tell = tell
+        self._sending = sending
         self._failure: Run | None = None
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self) -> Generator[bytes, None, None]:
         """As they come."""
         try:
-            yield from self._stream.pieces()
+            for piece in self._stream.pieces():
+                with self._sending(piece):
+                    yield piece
         except ENDING as error:
             self._failure = ended(error)
 
@@ -83,6 +106,7 @@ class Body:
     ) -> None:
         self._run = run
         self._stream = stream
+        self._pieces = stream.pieces()
         self._keep = keep  # its record
         self._held = held
         self._end: Run | None = None
@@ -97,7 +121,7 @@ class Body:
 
     def __iter__(self) -> Iterator[bytes]:
         yield b""  # the head leaves now
-        for piece in self._stream.pieces():
+        for piece in self._pieces:
             if not self._may_send():
                 break
             yield piece
@@ -137,6 +161,7 @@ class Body:
     def _conclude(self) -> Run:
         if self._end is None:
             with self._held:
+                self._pieces.close()  # it may hold its place otherwise than before
                 self._end = replace(self._stream.close(), response=self._run.response)
                 self._keep(self._end)
         return self._end

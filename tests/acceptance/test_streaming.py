@@ -6,6 +6,7 @@ import signal
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPResponse, IncompleteRead
 from pathlib import Path
 from typing import Any
@@ -330,6 +331,18 @@ def test_there_is_a_bound_which_is_felt_before_anything_is_done(world: World, fr
             assert (first.rest(), second.rest()) == (b"", b"")
         for reader in (first, second):
             assert ended(small, reader.head)["outcome"] == "ok"
+
+
+def test_slow_readers_take_no_place_from_scripts_that_compute(fresh_data: Path) -> None:
+    with running(fresh_data, PICLOUD_WORKERS="1", PICLOUD_POOL_MAX="2", PICLOUD_POOL_SPARE="1") as small:
+        small.deploy("endless", body('while true do write(("x"):rep(60000)) end'))
+        small.set("endless", {"limits": {"wall_ms": 300_000, "response_bytes": 64 << 20}})
+        small.deploy("plain", 'return "fine"')
+        with ExitStack() as readers:
+            for _ in range(4):
+                readers.enter_context(reading(small, "/fn/endless", receive_bytes=4096))
+            assert small.call("GET", "/fn/plain").body == b"fine"
+        assert small.call("GET", "/fn/plain").body == b"fine"
 
 
 def test_a_server_that_stops_ends_streams_and_their_records_say_so(world: World, fresh_data: Path) -> None:

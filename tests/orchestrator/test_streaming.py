@@ -1,7 +1,7 @@
 """The body of an answer that is made while it is sent: what it holds, and when it lets go."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -23,7 +23,7 @@ class Made:
     deadline: float = float("inf")
     closed: int = 0
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self) -> Generator[bytes, None, None]:
         for piece in self.made:
             if isinstance(piece, Overloaded):
                 raise piece
@@ -61,6 +61,27 @@ def test_the_head_leaves_before_the_first_piece_and_all_is_let_go_behind_the_rec
     assert holder.kept == [Run(Outcome.OK, ANSWER, cpu_ms=1.0)]
     body.close()
     assert holder.told == ["kept", "let go"]
+
+
+def test_who_is_left_while_a_piece_is_sent_holds_its_place_as_before_when_all_is_let_go() -> None:
+    holder = Holder()
+
+    @contextmanager
+    def sending(piece: bytes) -> Iterator[None]:
+        holder.told.append(f"sends {piece.decode()}")
+        try:
+            yield
+        finally:
+            holder.told.append("sent")
+
+    held = ExitStack()
+    held.callback(holder.told.append, "let go")
+    stream = ToldStream(Made([b"a", b"b"]), lambda end: end, sending)
+    body = Streams(1).body(Run(Outcome.OK, ANSWER), stream, None, holder.keep, held)
+    pieces = iter(body)
+    assert [next(pieces) for _ in range(3)] == [b"", b"a", b"b"]
+    body.close()
+    assert holder.told == ["sends a", "sent", "sends b", "sent", "kept", "let go"]
 
 
 def test_an_answer_that_is_not_whole_ends_as_a_broken_connection() -> None:
