@@ -15,7 +15,8 @@ from typing import Protocol
 
 from picloud.errors import CallerError, InvalidRequest, TransactionConflict
 from picloud.executor.client import HostCallRefused, HostCalls
-from picloud.model import Entry, Guard, Invocation, KeptAnswer, LogLine, Program, Record, Request, Run, Value
+from picloud.model import Entry, Guard, Invocation, KeptAnswer, LogLine, Program, Request, Run, Value
+from picloud.orchestrator.invoked import Invoked
 from picloud.orchestrator.masking import Mask
 from picloud.orchestrator.reads import Reads
 from picloud.orchestrator.streaming import ToldStream, is_behind
@@ -137,7 +138,7 @@ class Shared:
     work: Work | None = None
     http_calls: int = 0  # that began
     reads: Reads = field(default_factory=Reads)
-    invoked: list[Record] = field(default_factory=list)
+    invoked: Invoked = field(default_factory=Invoked)
     mask: Mask = field(default_factory=Mask)  # over the secrets that any of them got
 
 

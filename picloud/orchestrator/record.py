@@ -63,14 +63,14 @@ class Recorder:
     def add(self, record: Record) -> None:
         """Take one record; never waits for the database."""
         with self._changed:
-            if self._buffer_bytes + _weight(record) > _BUFFER_BYTES_MAX:  # the database is away, or slower than we are
+            if self._buffer_bytes + weight(record) > _BUFFER_BYTES_MAX:  # the database is away, or slower than we are
                 record = Record(record.invocation, ())  # who keeps much loses it, and nobody else
                 self._without_lines += 1
             if self._buffer_bytes > 2 * _BUFFER_BYTES_MAX:
                 self._dropped += 1
                 return
             self._buffer.append(record)
-            self._buffer_bytes += _weight(record)
+            self._buffer_bytes += weight(record)
             self._taken += 1
             if len(self._buffer) == 1:
                 self._changed.notify_all()
@@ -127,7 +127,7 @@ class Recorder:
             for record in batch:
                 if self._buffer and self._buffer[0] is record:  # not dropped meanwhile
                     self._buffer.popleft()
-                    self._buffer_bytes -= _weight(record)
+                    self._buffer_bytes -= weight(record)
                     self._gone += 1
             self._changed.notify_all()
             lost = (self._without_lines, self._dropped)
@@ -141,9 +141,10 @@ def _rows(record: Record) -> int:
     return 1 + len(record.lines) // _LINES_PER_RECORD + _request_bytes(record) // _REQUEST_BYTES_PER_RECORD
 
 
-def _weight(record: Record) -> int:
+def weight(record: Record) -> int:
+    """About how many bytes one holds."""
     lines = sum(len(line.message) + len(line.fields) + _RECORD_BYTES for line in record.lines)
-    return _RECORD_BYTES + lines + _request_bytes(record)
+    return _RECORD_BYTES + lines + len(record.invocation.error) + _request_bytes(record)
 
 
 def _request_bytes(record: Record) -> int:

@@ -77,7 +77,7 @@ class Invoking:
         except (ConcurrencyLimit, Overloaded) as error:
             raise InvalidRequest(str(error)) from None
         record = self._journal.record(program, request, run, started_at, lines, attempt.shared.mask)
-        attempt.shared.invoked.append(record)
+        attempt.shared.invoked.add(record)
         return _answer(name, run)
 
     def _run(self, attempt: Attempt, program: Program, request: Request, lines: list[LogLine]) -> Run:
