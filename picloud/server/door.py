@@ -17,7 +17,8 @@ from picloud.server.refusals import RenderProblem, answer
 HOLD_S = 0.05  # it is promised an answer within 0.1
 HOLD_GRAIN_S = 0.01
 
-_REQUEST_LINE = re.compile(rb"([A-Z]+) ([!-~]+) HTTP/1\.[01]\r\n")
+_TARGET_BYTES_MAX = 8190  # more is for the parser to refuse: to take a long path apart would hold the loop up
+_REQUEST_LINE = re.compile(rb"([A-Z]{1,32}) ([!-~]{1,%d}) HTTP/1\.[01]\r\n" % _TARGET_BYTES_MAX)
 _TOLD = re.compile(rb"\r\n(host|origin|access-control-request-method|x-forwarded-host):[ \t]*([^\r\n]*)", re.IGNORECASE)
 # Nothing that could be, or announce, more than a head: the next byte on the connection begins the next request.
 _ALONE = re.compile(

@@ -115,3 +115,8 @@ def test_an_answer_to_head_has_no_body(server: Server) -> None:
             client.sendall(FULL.replace(b"GET", b"HEAD") + b"\r\n")
             response, body = read_answer(client, "HEAD")
             assert (response.status, body) == (429, b"")
+
+
+def test_what_is_too_long_for_the_parser_is_not_taken_apart_at_the_door() -> None:
+    for target, is_seen in ((b"/" + b"%41" * 2_700, True), (b"/" + b"%41" * 20_000, False)):
+        assert (glance(b"GET " + target + b" HTTP/1.1\r\nHost: h\r\n\r\n", "") is not None) is is_seen
