@@ -146,7 +146,8 @@ class Dispatcher:
     def _keep(self, asked: _Asked, run: Run) -> None:
         if not run.replays:
             record = self._journal.record(asked.program, asked.request, run, asked.started_at, asked.lines, asked.mask)
-            self._journal.keep(record)
+            kept_bytes = len(run.response.body) if asked.claim and run.response else 0
+            self._journal.keep(replace(record, answer_bytes=kept_bytes))
 
     @contextmanager
     def counted(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ tried again. A power cut may lose what was answered within the last second: the 
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from picloud.background import Background
@@ -21,7 +22,7 @@ _BATCH_RECORDS = 1_000
 _BUFFER_BYTES_MAX = 32 * 1024 * 1024
 _LINES_PER_RECORD = 10  # as retention keeps them
 _RECORD_BYTES = 500  # about what one holds beside its lines
-_REQUEST_BYTES_PER_RECORD = 4096
+_KEPT_BYTES_PER_RECORD = 4096
 _RETRY_S = 1.0
 
 _log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class Recorder:
         """Take one record; never waits for the database."""
         with self._changed:
             if self._buffer_bytes + weight(record) > _BUFFER_BYTES_MAX:  # the database is away, or slower than we are
-                record = Record(record.invocation, ())  # who keeps much loses it, and nobody else
+                record = replace(record, lines=(), request=None)  # who keeps much loses it, and nobody else
                 self._without_lines += 1
             if self._buffer_bytes > 2 * _BUFFER_BYTES_MAX:
                 self._dropped += 1
@@ -138,7 +139,8 @@ class Recorder:
 
 def _rows(record: Record) -> int:
     """How much of the tables it takes, in records."""
-    return 1 + len(record.lines) // _LINES_PER_RECORD + _request_bytes(record) // _REQUEST_BYTES_PER_RECORD
+    kept_bytes = _request_bytes(record) + record.answer_bytes
+    return 1 + len(record.lines) // _LINES_PER_RECORD + kept_bytes // _KEPT_BYTES_PER_RECORD
 
 
 def weight(record: Record) -> int:

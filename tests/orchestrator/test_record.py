@@ -171,3 +171,12 @@ def test_requests_count_towards_that_bound_and_towards_retention(table: Table) -
     kept = sum(one.request is not None for one in table.records)
     assert 25 <= kept <= 32
     assert sum(told) >= 40 + 256 * kept, "as much as so many records"
+
+
+def test_answers_that_are_kept_count_for_the_cleaning_by_their_size(table: Table) -> None:
+    told: list[int] = []
+    recorder = Recorder(table, told.append)
+    recorder.start()
+    recorder.add(replace(record(), answer_bytes=1024 * 1024))
+    recorder.stop()
+    assert told == [257]
