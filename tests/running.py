@@ -176,7 +176,7 @@ class Running:
     def set(self, name: str, settings: Mapping[str, object]) -> None:
         """Make these a script's settings, whatever they were."""
         keys = (
-            *("access", "limits", "env", "cors", "expose_errors", "allow_hosts", "kv", "secrets"),
+            *("access", "limits", "env", "cors", "expose_errors", "allow_hosts", "kv", "secrets", "invoke"),
             *("idempotency", "record"),
         )
         blank = dict.fromkeys(keys)

@@ -9,13 +9,14 @@ from typing import Any
 
 from picloud.errors import Forbidden
 from picloud.manager.secrets import NAME_RULE
-from picloud.model import StoredSettings, is_space_name, is_variable_name
+from picloud.model import StoredSettings, is_script_name, is_space_name, is_variable_name
 
 NAMES_MAX = 64
 
 _RULES = {
     "kv": (is_space_name, "is no name of a space: 1 to 63 letters a to z, digits and '-', no '-' first"),
     "secrets": (is_variable_name, f"is no name of a secret: {NAME_RULE}"),
+    "invoke": (is_script_name, "is no name of a script: 1 to 63 letters a to z, digits and '-', no '-' first"),
 }
 """Setting → which of its names are right, and what to say of one that is not."""
 

@@ -15,6 +15,7 @@ from picloud.manager import cors, grants
 from picloud.messages.reading import form
 from picloud.model import (
     LIMITS_MOST,
+    SCRIPT_NAME,
     SPACE_NAME,
     VARIABLE_NAME,
     Access,
@@ -67,6 +68,8 @@ _Grants = Meta(extra_json_schema={"maxItems": grants.NAMES_MAX})
 _Spaces = Annotated[list[Annotated[str, Meta(extra_json_schema={"pattern": f"^{SPACE_NAME.pattern}$"})]], _Grants]
 _Secrets = Annotated[list[Annotated[str, Meta(extra_json_schema={"pattern": f"^{VARIABLE_NAME.pattern}$"})]], _Grants]
 
+_Scripts = Annotated[list[Annotated[str, Meta(extra_json_schema={"pattern": f"^{SCRIPT_NAME.pattern}$"})]], _Grants]
+
 
 class LimitsPatch(msgspec.Struct, forbid_unknown_fields=True):
     """Which limits to change; null: back to the default."""
@@ -103,6 +106,7 @@ class SettingsPatch(msgspec.Struct, forbid_unknown_fields=True):
     idempotency: bool | UnsetType | None = UNSET
     kv: _Spaces | UnsetType | None = UNSET
     secrets: _Secrets | UnsetType | None = UNSET
+    invoke: _Scripts | UnsetType | None = UNSET
     record: Recording | UnsetType | None = UNSET
 
 

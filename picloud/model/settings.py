@@ -81,6 +81,7 @@ class Settings:
     idempotency: bool = False  # whether it runs once for an Idempotency-Key
     kv: tuple[str, ...] = ()  # names of the shared spaces that it may use
     secrets: tuple[str, ...] = ()  # names of those that it may get
+    invoke: tuple[str, ...] = ()  # names of scripts that want a token over HTTP, and that it may invoke without
     record: Recording = Recording.NONE
 
 

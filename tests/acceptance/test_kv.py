@@ -253,6 +253,17 @@ def test_a_token_that_is_limited_to_scripts_adds_no_grant_in_any_way(picloud: Ru
     assert patch([]).json["kv"] == []
 
 
+@pytest.mark.parametrize("setting", ["secrets", "invoke"])
+def test_neither_does_it_add_other_grants(picloud: Running, setting: str) -> None:
+    fresh(picloud, "kept-in")
+    theirs = limited(picloud, Scope.DEPLOY, scripts=("kept-in",)) | {"content-type": "application/json"}
+    wanted = json.dumps({setting: ["vault"]}).encode()
+    refused = picloud.call("PATCH", "/api/v1/scripts/kept-in/settings", wanted, theirs)
+    assert refused.problem == "forbidden"
+    assert f"may not add 'vault' to the setting '{setting}'" in refused.json["detail"]
+    assert picloud.api("GET", "scripts/kept-in/settings").json[setting] == []
+
+
 def test_the_command_line_does_it_all(picloud: Running, tmp_path: Path) -> None:
     fresh(picloud, "by-hand", "return kv.get('a/b')")
     said = [

@@ -613,6 +613,18 @@ def test_a_caller_that_fails_undoes_both(ours: Ours) -> None:
 
 
 @pytest.mark.usefixtures("pair")
+def test_a_script_that_wants_a_token_is_invoked_by_those_that_may(ours: Ours) -> None:
+    ours.deploy("guarded", 'return "opened"')
+    ours.set("guarded", {"access": "token"})
+    ours.deploy("asks", 'local ok, answer = pcall(invoke, "guarded") return ok and answer.body or answer')
+    refused = (
+        b"main.lua:1: script.invoke: 'guarded' wants a token: to invoke it, this script's setting `invoke` must name it"
+    )
+    assert ours.call("GET", "/fn/asks").body == refused
+    ours.set("asks", {"invoke": ["guarded"]})
+    assert ours.call("GET", "/fn/asks").body == b"opened"
+
+
 def test_an_invoked_script_has_a_record_and_a_log_of_its_own(ours: Ours) -> None:
     for how, outcome in (("", "ok"), ("error", "script-error")):
         answer = ours.call("GET", f"/fn/caller?callee={how}")

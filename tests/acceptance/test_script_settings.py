@@ -29,6 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "idempotency": False,
     "kv": [],
     "secrets": [],
+    "invoke": [],
     "record": "none",
 }
 

@@ -20,8 +20,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from picloud.errors import ConcurrencyLimit, DeadlinePassed, InvalidRequest, Overloaded
+from picloud.errors import ConcurrencyLimit, DeadlinePassed, Forbidden, InvalidRequest, Overloaded
 from picloud.model import (
+    Access,
     HeaderList,
     LogLine,
     Outcome,
@@ -67,7 +68,7 @@ class Invoking:
         if attempt.depth >= INVOKE_DEPTH_MAX:
             raise InvalidRequest(f"scripts invoke each other at most {INVOKE_DEPTH_MAX} deep")
         name, request = _request(attempt.request, arguments)
-        program = _until(self._resolver.resolve(name), attempt.deadline)
+        program = _until(_granted(attempt, self._resolver.resolve(name)), attempt.deadline)
         if len(request.body) > program.settings.limits.request_bytes:
             raise InvalidRequest(f"'{name}' takes at most {program.settings.limits.request_bytes} bytes")
         started_at, lines = datetime.now(UTC), list[LogLine]()
@@ -89,6 +90,14 @@ class Invoking:
             if run.outcome is not Outcome.OK or not run.committed:
                 before.restore()
             return run
+
+
+def _granted(attempt: Attempt, program: Program) -> Program:
+    """What a token guards, no script opens to everybody by invoking it."""
+    settings, name = attempt.program.settings, program.script
+    if program.settings.access is Access.TOKEN and name not in (attempt.program.script, *settings.invoke):
+        raise Forbidden(f"'{name}' wants a token: to invoke it, this script's setting `invoke` must name it")
+    return program
 
 
 def _request(caller: Request, arguments: Sequence[bytes]) -> tuple[str, Request]:
