@@ -612,7 +612,6 @@ def test_a_caller_that_fails_undoes_both(ours: Ours) -> None:
     at_rest(ours)
 
 
-@pytest.mark.usefixtures("pair")
 def test_a_script_that_wants_a_token_is_invoked_by_those_that_may(ours: Ours) -> None:
     ours.deploy("guarded", 'return "opened"')
     ours.set("guarded", {"access": "token"})
@@ -625,6 +624,7 @@ def test_a_script_that_wants_a_token_is_invoked_by_those_that_may(ours: Ours) ->
     assert ours.call("GET", "/fn/asks").body == b"opened"
 
 
+@pytest.mark.usefixtures("pair")
 def test_an_invoked_script_has_a_record_and_a_log_of_its_own(ours: Ours) -> None:
     for how, outcome in (("", "ok"), ("error", "script-error")):
         answer = ours.call("GET", f"/fn/caller?callee={how}")
