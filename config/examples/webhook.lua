@@ -1,5 +1,6 @@
 -- A receiver of GitHub's webhooks. It believes those alone that are signed with the secret that you gave GitHub:
---   picloud env set webhook WEBHOOK_SECRET=…
+--   picloud secret set WEBHOOK_SECRET
+--   picloud settings set webhook 'secrets=["WEBHOOK_SECRET"]'
 -- In the repository: Settings → Webhooks → Add: your URL, content type application/json, the same secret.
 
 -- GitHub signs the body as it was sent, byte for byte: check before parsing, never after.
@@ -25,9 +26,9 @@ end
 return function(request)
   if request.method ~= "POST" then
     error{ status = 405, headers = { allow = "POST" }, body = "send a webhook with POST\n" }
-  elseif not env.WEBHOOK_SECRET then
-    error("the variable WEBHOOK_SECRET is not set: picloud env set webhook WEBHOOK_SECRET=…")
-  elseif not is_signed(request, env.WEBHOOK_SECRET) then
+  end
+  local secret = secrets.get("WEBHOOK_SECRET") or error("WEBHOOK_SECRET is not set: picloud secret set WEBHOOK_SECRET")
+  if not is_signed(request, secret) then
     log.warn("wrong signature", { from = request.remote_addr })
     error{ status = 401, body = "the signature is wrong or missing\n" }
   end

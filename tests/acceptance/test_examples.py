@@ -158,6 +158,12 @@ def test_badge_refuses_text_that_is_too_long_or_none(picloud: Running) -> None:
 PUSH = json.dumps({"ref": "refs/heads/main", "repository": {"full_name": "a/b"}, "commits": [{}, {}]}).encode()
 
 
+def trust(picloud: Running) -> None:
+    """Have the example believe what is signed with s3cret."""
+    assert picloud.api("PUT", "secrets/WEBHOOK_SECRET", {"value": "s3cret"}).status in (200, 201)
+    picloud.set("webhook", {"secrets": ["WEBHOOK_SECRET"]})
+
+
 def hook(picloud: Running, body: bytes, event: str, secret: bytes = b"s3cret") -> Answer:
     signature = hmac.new(secret, body, hashlib.sha256).hexdigest()
     headers = {"x-github-event": event, "x-hub-signature-256": f"sha256={signature}"}
@@ -166,7 +172,7 @@ def hook(picloud: Running, body: bytes, event: str, secret: bytes = b"s3cret") -
 
 def test_webhook_takes_what_is_signed(picloud: Running) -> None:
     deploy(picloud, "webhook")
-    picloud.set("webhook", {"env": {"WEBHOOK_SECRET": "s3cret"}})
+    trust(picloud)
     assert hook(picloud, PUSH, "push").json == {"branch": "main", "commits": 2}
     assert hook(picloud, b'{"zen": "Keep it."}', "ping").json == {"answer": "pong", "zen": "Keep it."}
     assert hook(picloud, b"{}", "star").status == 204
@@ -174,7 +180,7 @@ def test_webhook_takes_what_is_signed(picloud: Running) -> None:
 
 def test_webhook_refuses_what_is_not_signed_with_its_secret(picloud: Running) -> None:
     deploy(picloud, "webhook")
-    picloud.set("webhook", {"env": {"WEBHOOK_SECRET": "s3cret"}})
+    trust(picloud)
     assert hook(picloud, PUSH, "push", b"guess").status == 401
     assert picloud.call("POST", "/fn/webhook", PUSH, {"x-github-event": "push"}).status == 401
     tampered = hmac.new(b"s3cret", PUSH, hashlib.sha256).hexdigest()
@@ -185,7 +191,8 @@ def test_webhook_refuses_what_is_not_signed_with_its_secret(picloud: Running) ->
 
 def test_webhook_without_a_secret_believes_nobody(picloud: Running) -> None:
     deploy(picloud, "webhook")
-    picloud.set("webhook", {"env": {}})
+    picloud.set("webhook", {"secrets": ["WEBHOOK_SECRET"]})
+    picloud.api("DELETE", "secrets/WEBHOOK_SECRET")
     answer = hook(picloud, PUSH, "push", b"")
     assert answer.problem == "script-error"
     assert "WEBHOOK_SECRET is not set" in answer.json["detail"]
