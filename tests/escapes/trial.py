@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 
 from picloud.model import Limits
 from tests.escapes.case import Case, Check, Expectation
@@ -19,7 +18,6 @@ from tests.running import Answer, CutOff, Running, eventually
 
 GRACE_MS = 250
 SCRIPT, SENTINEL = "escape", "sentinel"
-_CONNECTIONS_MAX = 200
 _SENTINEL_SOURCE = """
 return function(request)
   local names = {}
@@ -188,38 +186,17 @@ class Bench:
 
 
 def one_to_each_worker(picloud: Running) -> list[HTTPConnection]:
-    """A kept-alive connection to each worker: the kernel chooses who accepts, so ask until each has."""
-    lines: dict[int, HTTPConnection] = {}
-    wanted = set(picloud.workers())
-    for _ in range(_CONNECTIONS_MAX):
-        line = HTTPConnection("127.0.0.1", picloud.port, timeout=60)
-        line.request("GET", "/healthz")
-        with line.getresponse() as response:
-            response.read()
-        if lines.setdefault(_worker_of(line, wanted), line) is not line:
-            line.close()
-        if wanted <= lines.keys():
-            return [lines[pid] for pid in sorted(wanted)]
-    raise AssertionError(f"of the workers {wanted} only {set(lines)} accepted any of {_CONNECTIONS_MAX} connections")
+    """A kept-alive connection to each worker."""
+    return [_greeted(picloud.port) for _ in picloud.by_each_worker()]
 
 
-def _worker_of(line: HTTPConnection, pids: set[int]) -> int:
-    """Which process holds the other end of a connection; 0 if none does."""
-    name = f"socket:[{_far_inode(line.sock.getsockname()[1], line.port)}]"
-    for pid in pids:
-        for entry in Path(f"/proc/{pid}/fd").iterdir():
-            with suppress(FileNotFoundError):
-                if str(entry.readlink()) == name:
-                    return pid
-    return 0
-
-
-def _far_inode(near_port: int, far_port: int) -> str:
-    for row in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        words = row.split()
-        if words[1].endswith(f":{far_port:04X}") and words[2].endswith(f":{near_port:04X}"):
-            return words[9]
-    return ""
+def _greeted(port: int) -> HTTPConnection:
+    """A connection over which a worker has answered."""
+    line = HTTPConnection("127.0.0.1", port, timeout=60)
+    line.request("GET", "/healthz")
+    with line.getresponse() as response:
+        response.read()
+    return line
 
 
 def _outcome(answer: Answer) -> str:
