@@ -7,6 +7,7 @@ Owns: the words of the platform as types. Knows nothing of how they are stored, 
     state     what scripts keep between runs
     secrets   named values that scripts may be granted, without the values
     settings  what holds for a script, and what the operator allows
+    jobs      what is to run later
     runs      one run: request, response, outcome
     records   what is kept of it: invocations and log lines
 """
@@ -16,6 +17,21 @@ from picloud.model.hosts import (
     host_and_port,
     normal_host,
     private_hosts,
+)
+from picloud.model.jobs import (
+    JOB_ATTEMPTS_MAX,
+    JOB_CRASHES_MAX,
+    JOB_DELAY_S_MAX,
+    JOB_KEY_BYTES_MAX,
+    JOB_PRIORITY_MAX,
+    ClaimedJob,
+    Job,
+    JobEnd,
+    JobFilter,
+    JobState,
+    NewJob,
+    QueueState,
+    SentJob,
 )
 from picloud.model.records import (
     Invocation,
@@ -91,6 +107,11 @@ __all__ = [
     "ANYWAY",
     "DEFAULT_POLICY",
     "GET_BYTES_MAX",
+    "JOB_ATTEMPTS_MAX",
+    "JOB_CRASHES_MAX",
+    "JOB_DELAY_S_MAX",
+    "JOB_KEY_BYTES_MAX",
+    "JOB_PRIORITY_MAX",
     "KEY_BYTES_MAX",
     "KEY_OVERHEAD_BYTES",
     "LIMITS_MOST",
@@ -103,6 +124,7 @@ __all__ = [
     "WHATEVER",
     "Access",
     "Check",
+    "ClaimedJob",
     "Condition",
     "Cors",
     "Entry",
@@ -111,6 +133,10 @@ __all__ = [
     "HostPattern",
     "Invocation",
     "InvocationFilter",
+    "Job",
+    "JobEnd",
+    "JobFilter",
+    "JobState",
     "KeptAnswer",
     "KeptRequest",
     "Level",
@@ -118,9 +144,11 @@ __all__ = [
     "LineFilter",
     "LinePage",
     "LogLine",
+    "NewJob",
     "Outcome",
     "Policy",
     "Program",
+    "QueueState",
     "Record",
     "Recording",
     "Request",
@@ -129,6 +157,7 @@ __all__ = [
     "Run",
     "Script",
     "Secret",
+    "SentJob",
     "Settings",
     "SettingsChange",
     "StoredLine",

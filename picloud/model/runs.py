@@ -38,6 +38,9 @@ class Trigger(enum.StrEnum):
 
     HTTP = "http"
     INVOKE = "invoke"
+    JOB = "job"
+    EVENT = "event"
+    SCHEDULE = "schedule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ class Request:
     trigger: Trigger = Trigger.HTTP
     idempotency_key: str | None = None  # as it was sent; None: it was not
     params: HeaderList = ()  # the route's parameters; `rest` under /fn/NAME/…
-    event: bytes = b""  # JSON, for later triggers
+    event: bytes = b""  # JSON: what led here, if it was no call
+    event_depth: int = 0  # how many events led to each other to get here
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from picloud.errors import CallerError, InvalidRequest, TransactionConflict
 from picloud.executor.client import HostCallRefused, HostCalls
-from picloud.model import Entry, Guard, Invocation, KeptAnswer, LogLine, Program, Request, Run, Value
+from picloud.model import Entry, Guard, Invocation, KeptAnswer, LogLine, NewJob, Program, Request, Run, SentJob, Value
 from picloud.orchestrator.invoked import Invoked
 from picloud.orchestrator.masking import Mask
 from picloud.orchestrator.reads import Reads
@@ -54,6 +54,13 @@ class KeptAnswers(Protocol):
         """Keep one."""
 
 
+class Jobs(Protocol):
+    """What a transaction does with jobs; what a transaction raises."""
+
+    def send(self, job: NewJob) -> SentJob:
+        """Store one, unless there is one of its script with its key."""
+
+
 class Savepoint(Protocol):
     """A state to come back to."""
 
@@ -75,6 +82,10 @@ class Work(Protocol):
     @property
     def answers(self) -> KeptAnswers:
         """Those to requests that are to run once."""
+
+    @property
+    def jobs(self) -> Jobs:
+        """Those that it sends."""
 
     @property
     def writes(self) -> bool:

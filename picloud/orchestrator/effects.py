@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from picloud.model import WHATEVER, Entry, Guard, HeaderList, Invocation, Value, shared_name
-from picloud.orchestrator.attempt import KeptAnswers, KeyValues, Savepoint, Work, WorkSource
+from picloud.orchestrator.attempt import Jobs, KeptAnswers, KeyValues, Savepoint, Work, WorkSource
 from picloud.orchestrator.outbound.messages import Outgoing
 
 _VALUES_BYTES_MAX = 4 * 1024 * 1024  # of those that are kept to be shown; a run may write far more
@@ -129,6 +129,11 @@ class _WatchedWork:
     def answers(self) -> KeptAnswers:
         """Those to requests that are run once: a dry run is none."""
         return self._work.answers
+
+    @property
+    def jobs(self) -> Jobs:
+        """Those that it sends."""
+        return self._work.jobs
 
     @property
     def writes(self) -> bool:

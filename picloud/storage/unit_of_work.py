@@ -9,7 +9,7 @@ not. The status alone would say too much: a number that no disk had seen when th
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from picloud.model import Invocation
 from picloud.storage import invocations
 from picloud.storage.connection import Connection, Cursor, commit, connect, translated
 from picloud.storage.idempotency import KeptAnswers
+from picloud.storage.jobs import Jobs
 from picloud.storage.kv import KeyValues
 from picloud.storage.pool import Pool, PoolTimeout
 
@@ -34,8 +35,9 @@ Rows = list[tuple[Any, ...]]
 class UnitsOfWork:
     """Where invocations get their transactions: `size` connections, for which they wait in line for `wait_ms`."""
 
-    def __init__(self, dsn: str, *, size: int, wait_ms: int) -> None:
+    def __init__(self, dsn: str, *, size: int, wait_ms: int, ring: Callable[[], None] = lambda: None) -> None:
         self._dsn = dsn
+        self.ring = ring  # for who runs jobs, after a COMMIT that left some
         self._pool = Pool(dsn, size=size, wait_ms=wait_ms, timeouts=False)  # each statement has its own
 
     def begin(self, deadline: float) -> "UnitOfWork":
@@ -93,6 +95,8 @@ class UnitOfWork:
         self.deadline = deadline  # monotonic, s; a callee's is nearer
         self.kv = KeyValues(self)
         self.answers = KeptAnswers(self)
+        self.jobs = Jobs(self.write, self.will_ring)
+        self._rings = False
 
     @property
     def writes(self) -> bool:
@@ -151,6 +155,12 @@ class UnitOfWork:
         except OutcomeUnknown:
             if not self._units.committed(xid, invocation.id, max(self.deadline, time.monotonic() + _SETTLE_S)):
                 raise DatabaseUnavailable("the database went away before the COMMIT; nothing is stored") from None
+        if self._rings:
+            self._units.ring()
+
+    def will_ring(self) -> None:
+        """What it stores is something for those who run jobs: they are told after the COMMIT."""
+        self._rings = True
 
     def close(self) -> None:
         """Give the connection back; what is not committed is rolled back."""

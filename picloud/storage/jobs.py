@@ -1,0 +1,80 @@
+"""Jobs on their way in: stored in the transaction of whatever wants them.
+
+Owns: how one is sent. `claims` has how it is run. Who commits a job then tells the dispatchers (`NEWS`).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from picloud.model import NewJob, SentJob, new_id
+from picloud.storage.connection import Cursor
+from picloud.storage.pool import Pool
+
+NEWS = "picloud_jobs"
+"""The channel on which dispatchers hear that there may be something to do.
+
+Rung after the commit, and not inside it: PostgreSQL lets transactions that notify commit one at a time.
+"""
+
+Run = Callable[[str, Mapping[str, Any]], list[tuple[Any, ...]]]
+"""Runs one statement in the transaction that is meant → its rows."""
+
+# Whoever has sent one with this key and not committed yet is waited for.
+_SEND = """INSERT INTO jobs (id, script, trigger, request, priority, due_at, key, ordering_key, position, max_attempts)
+  VALUES (%(id)s::uuid, %(script)s, %(trigger)s, %(request)s, %(priority)s,
+    coalesce(%(due_at)s::timestamptz, clock_timestamp() + %(delay_ms)s * interval '1 ms'),
+    %(key)s, %(ordering_key)s, %(position)s, %(max_attempts)s)
+  ON CONFLICT (script, key) WHERE key IS NOT NULL DO NOTHING RETURNING 1"""
+
+_TWIN = "SELECT id::text FROM jobs WHERE script = %(script)s AND key = %(key)s"
+
+_POSITION = """INSERT INTO lanes AS it (script, ordering_key, last) VALUES (%(script)s, %(ordering_key)s, 1)
+  ON CONFLICT (script, ordering_key) DO UPDATE SET last = it.last + 1 RETURNING last"""
+
+
+def send(run: Run, job: NewJob) -> SentJob:
+    """Store a job, unless there is one of its script with its key; in the transaction of ``run``."""
+    row = {
+        "id": new_id(), "script": job.script, "trigger": str(job.request.trigger),
+        "request": msgspec.msgpack.encode(job.request), "priority": job.priority, "due_at": job.due_at,
+        "delay_ms": job.delay_ms, "key": job.key, "ordering_key": job.ordering_key,
+        "position": None, "max_attempts": job.max_attempts,
+    }  # fmt: skip
+    while True:
+        if job.key is not None and (twin := run(_TWIN, row)):
+            return SentJob(twin[0][0], created=False)
+        if job.ordering_key is not None and row["position"] is None:
+            row["position"] = run(_POSITION, row)[0][0]
+        if run(_SEND, row):
+            return SentJob(str(row["id"]), created=True)
+
+
+def through(cursor: Cursor) -> Run:
+    """Statements of a transaction that is its caller's."""
+
+    def run(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        cursor.execute(statement, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+    return run
+
+
+def ring(pool: Pool) -> None:
+    """Tell every dispatcher that there may be something to do; DatabaseUnavailable."""
+    with pool.transaction() as cursor:
+        cursor.execute(f"NOTIFY {NEWS}")
+
+
+class Jobs:
+    """What one invocation's transaction does with jobs; every method may raise what `UnitOfWork.read` does."""
+
+    def __init__(self, write: Run, will_ring: Callable[[], None]) -> None:
+        self._write = write
+        self._will_ring = will_ring
+
+    def send(self, job: NewJob) -> SentJob:
+        """Store one with all else that the invocation does."""
+        self._will_ring()
+        return send(self._write, job)
