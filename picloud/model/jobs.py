@@ -88,7 +88,8 @@ class JobEnd:
     outcome: Outcome
     error: str = ""
     delay_ms: int = 0  # until it runs again
-    counts: bool = True  # as one of its attempts
+    counts: bool = False  # as one of its attempts
+    crashed: bool = False  # as one of its crashes
     response: Response | None = None
 
 
