@@ -17,7 +17,7 @@ import os
 from lupa import lua54
 
 from sandbox.host import Host
-from sandbox.protocol import ANSWER, ENDED, MEMORY_LIMIT, RESPONSE, SYNTAX_ERROR
+from sandbox.protocol import ANSWER, ENDED, FINAL_ANSWER, MEMORY_LIMIT, RESPONSE, SYNTAX_ERROR
 
 TYPE_CHECKING = False  # importing typing would cost each fork
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _nobody(*_: object) -> None:
 
 
 class Result:
-    """What a script answered: ``kind`` RESPONSE, ANSWER or, of a stream, ENDED; headers as name, value, …"""
+    """What a script answered: ``kind`` is one of a RESULT's but COMPILED; headers as name, value, …"""
 
     __slots__ = ("body", "headers", "kind", "memory_bytes", "status")
 
@@ -153,7 +153,7 @@ class Engine:
 
     def _conclude(self, flat: tuple[Any, ...]) -> Result | Failure:
         kind = flat[0]
-        if kind in (RESPONSE, ANSWER, ENDED):
+        if kind in (RESPONSE, ANSWER, FINAL_ANSWER, ENDED):
             _, status, body, *headers = flat
             return Result(kind, status, headers, body, self._memory_bytes())
         return self._out_of_memory() if kind == MEMORY_LIMIT else self._failure(*flat)

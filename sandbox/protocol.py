@@ -15,7 +15,7 @@ Numbers travel as ASCII decimals: no struct layout to agree on, nothing to overf
 | CALL     | child → caller | name of a host call (``kv.get``), its arguments; the child then waits for the REPLY     |
 | REPLY    | caller → child | DONE and the values, or REFUSED and a message for the script                         |
 | LOG      | child → caller | level (``debug info warn error``), message, fields (a JSON object, or empty)         |
-| RESULT   | child → caller | kind (RESPONSE, ANSWER, ENDED, COMPILED), status, headers, body, cpu_us, memory_bytes |
+| RESULT   | child → caller | kind (the first five below), status, headers, body, cpu_us, memory_bytes             |
 | STREAM   | child → caller | status, headers: the answer begins; the child then waits for the REPLY                |
 | CHUNK    | child → caller | a piece of its body, bare and in one frame; RESULT (ENDED) or FAILURE follows the last |
 | FAILURE  | child → caller | kind, message, traceback, file, line, cpu_us, memory_bytes                           |
@@ -55,6 +55,7 @@ MODE_COMPILE = b"compile"
 
 RESPONSE = b"response"  # the handler returned it: its effects commit
 ANSWER = b"answer"  # error{status=…, body=…}: its effects roll back
+FINAL_ANSWER = b"final-answer"  # error{retry=false, status=…, body=…}: and whoever runs it need not try again
 ENDED = b"ended"  # the answer that began with STREAM is whole
 COMPILED = b"compiled"
 
@@ -62,6 +63,7 @@ DONE = b"done"
 REFUSED = b"refused"
 
 SCRIPT_ERROR = b"script-error"
+FINAL_ERROR = b"final-error"  # the same of error{retry=false}, where it is no answer
 SYNTAX_ERROR = b"syntax-error"
 MEMORY_LIMIT = b"memory-limit"
 BAD_RESPONSE = b"bad-response"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from picloud.model import DEFAULT_POLICY, Cors, Limits, Settings
+from picloud.model import DEFAULT_POLICY, Cors, Limits, Retry, Settings
 from sandbox import lua
 from tests.documents import rows, section, spans
 from tests.running import ROOT
@@ -128,9 +128,11 @@ def test_the_table_of_limits_is_the_codes() -> None:
 
 def test_the_tables_of_settings_are_the_codes() -> None:
     documented = {spans(key)[0]: default for key, default, _ in rows(section(PAGE, "## Settings"))}
-    assert documented.pop("limits") == ""  # it has a table of its own
-    real = {item.name: shown(default_of(item)) for item in dataclasses.fields(Settings) if item.name != "limits"}
-    assert documented == real | {item.name: shown(default_of(item)) for item in dataclasses.fields(Cors)}
+    parts = {"limits", "retry"}  # they have tables of their own
+    assert {documented.pop(name) for name in parts} == {""}
+    kinds: tuple[type, ...] = (Settings, Cors, Retry)
+    items = [item for kind in kinds for item in dataclasses.fields(kind) if item.name not in parts]
+    assert documented == {item.name: shown(default_of(item)) for item in items}
 
 
 def default_of(item: "dataclasses.Field[Any]") -> object:

@@ -38,6 +38,7 @@ _CALL_NAME = re.compile(rb"[a-z_]{1,32}\.[a-z_]{1,32}")
 _FAILURES = frozenset(
     (
         protocol.SCRIPT_ERROR,
+        protocol.FINAL_ERROR,
         protocol.SYNTAX_ERROR,
         protocol.MEMORY_LIMIT,
         protocol.BAD_RESPONSE,
@@ -160,12 +161,13 @@ class Decoder:
             return Ended(number(cpu_us), number(memory_bytes))
         if kind == protocol.COMPILED:
             return Compiled()
-        if kind not in (protocol.RESPONSE, protocol.ANSWER):
+        if kind not in (protocol.RESPONSE, protocol.ANSWER, protocol.FINAL_ANSWER):
             raise BadFrame("a kind of answer that is not known")
         if len(body) > self._limits.response_bytes:
             raise BadAnswer(f"the body has {len(body)} bytes; {self._limits.response_bytes} are allowed")
+        committed, retry = kind == protocol.RESPONSE, kind != protocol.FINAL_ANSWER
         answer = (status_of(number(status)), _headers(packed), body)
-        return Answered(kind == protocol.RESPONSE, *answer, number(cpu_us), number(memory_bytes))
+        return Answered(committed, retry, *answer, number(cpu_us), number(memory_bytes))
 
 
 def _headers(packed: bytes) -> HeaderList:

@@ -16,6 +16,7 @@ End = Answered | Ended | Compiled | Failed | Died | None
 
 _OF_FAILURE = {
     protocol.SCRIPT_ERROR: Outcome.SCRIPT_ERROR,
+    protocol.FINAL_ERROR: Outcome.SCRIPT_ERROR,
     protocol.SYNTAX_ERROR: Outcome.SCRIPT_ERROR,
     protocol.MEMORY_LIMIT: Outcome.MEMORY_LIMIT,
     protocol.BAD_RESPONSE: Outcome.BAD_RESPONSE,
@@ -27,12 +28,14 @@ def run_of(end: End, limits: Limits) -> Run:
     """The end of a run as what became of it; its two clocks are for the caller to read."""
     if isinstance(end, Answered):
         response = Response(end.status, end.headers, end.body)
-        return _measured(Run(Outcome.OK, response, committed=end.committed), end)
+        return _measured(Run(Outcome.OK, response, committed=end.committed, retry=end.retry), end)
     if isinstance(end, Ended):
         return _measured(Run(Outcome.OK), end)
     if isinstance(end, Failed):
         where = f"{end.file}:{end.line}: " if end.kind == protocol.SYNTAX_ERROR else ""  # the others carry their own
-        return _measured(Run(_OF_FAILURE[end.kind], detail=where + end.message, traceback=end.traceback), end)
+        retry = end.kind != protocol.FINAL_ERROR
+        run = Run(_OF_FAILURE[end.kind], retry=retry, detail=where + end.message, traceback=end.traceback)
+        return _measured(run, end)
     if isinstance(end, Died):
         outcome, detail = death(end, limits)
         return _measured(Run(outcome, detail=detail), end)

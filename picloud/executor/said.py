@@ -32,6 +32,7 @@ class Answered:
     """The script's answer; everything in it is legal HTTP."""
 
     committed: bool  # False for `error{…}`
+    retry: bool  # False for `error{retry=false, …}`
     status: int
     headers: HeaderList
     body: bytes

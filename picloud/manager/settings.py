@@ -14,6 +14,8 @@ from picloud.errors import InvalidRequest
 from picloud.manager import cors, grants
 from picloud.messages.reading import form
 from picloud.model import (
+    BACKOFF_MS_MOST,
+    JOB_ATTEMPTS_MAX,
     LIMITS_MOST,
     SCRIPT_NAME,
     SPACE_NAME,
@@ -46,6 +48,7 @@ _Size = Annotated[int, _up_to(LIMITS_MOST.request_bytes, 0)]
 _Memory = Annotated[int, _up_to(LIMITS_MOST.memory_bytes, MEMORY_BYTES_MIN)]
 _Calls = Annotated[int, _up_to(LIMITS_MOST.host_calls, 0)]
 _Concurrency = Annotated[int, _up_to(LIMITS_MOST.concurrency, 1)]
+_Backoff = Annotated[int, Meta(ge=0, le=BACKOFF_MS_MOST)]
 
 _AllowedHosts = Meta(extra_json_schema={"maxItems": ALLOWED_HOSTS_MAX})
 _Entries = Meta(extra_json_schema={"maxItems": cors.ENTRIES_MAX})
@@ -84,6 +87,14 @@ class LimitsPatch(msgspec.Struct, forbid_unknown_fields=True):
     concurrency: _Concurrency | UnsetType | None = UNSET
 
 
+class RetryPatch(msgspec.Struct, forbid_unknown_fields=True):
+    """What to change of how its jobs are retried; null: back to the default."""
+
+    max_attempts: Annotated[int, Meta(ge=1, le=JOB_ATTEMPTS_MAX)] | UnsetType | None = UNSET
+    backoff_ms: _Backoff | UnsetType | None = UNSET
+    backoff_max_ms: _Backoff | UnsetType | None = UNSET
+
+
 class CorsPatch(msgspec.Struct, forbid_unknown_fields=True):
     """What to change of the pages of other origins that may call a script; null: back to the default."""
 
@@ -108,6 +119,7 @@ class SettingsPatch(msgspec.Struct, forbid_unknown_fields=True):
     secrets: _Secrets | UnsetType | None = UNSET
     invoke: _Scripts | UnsetType | None = UNSET
     record: Recording | UnsetType | None = UNSET
+    retry: RetryPatch | UnsetType | None = UNSET
 
 
 class SettingsRepository(Protocol):

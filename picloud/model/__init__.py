@@ -69,6 +69,7 @@ from picloud.model.scripts import (
 )
 from picloud.model.secrets import SECRET_CHARACTERS_MAX, Secret
 from picloud.model.settings import (
+    BACKOFF_MS_MOST,
     DEFAULT_POLICY,
     LIMITS_MOST,
     VARIABLE_NAME,
@@ -77,9 +78,11 @@ from picloud.model.settings import (
     Limits,
     Policy,
     Recording,
+    Retry,
     Settings,
     SettingsChange,
     StoredSettings,
+    backoff_ms,
     is_variable_name,
 )
 from picloud.model.state import (
@@ -105,6 +108,7 @@ from picloud.model.state import (
 
 __all__ = [
     "ANYWAY",
+    "BACKOFF_MS_MOST",
     "DEFAULT_POLICY",
     "GET_BYTES_MAX",
     "JOB_ATTEMPTS_MAX",
@@ -153,6 +157,7 @@ __all__ = [
     "Recording",
     "Request",
     "Response",
+    "Retry",
     "Route",
     "Run",
     "Script",
@@ -170,6 +175,7 @@ __all__ = [
     "Value",
     "ValueKind",
     "Version",
+    "backoff_ms",
     "host_and_port",
     "is_last_page",
     "is_script_name",

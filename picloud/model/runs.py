@@ -91,6 +91,7 @@ class Run:
     outcome: Outcome
     response: Response | None = None  # with outcome OK; if a stream ended otherwise, the head that was sent
     committed: bool = True  # False for `error{…}`: the answer goes out, the effects do not
+    retry: bool = True  # False for `error{retry=false, …}`: if it was a job, it does not run again
     detail: str = ""  # for a person: `main.lua:3: attempt to …`, `exceeded 10000 ms`
     traceback: str = ""  # Lua's, for the log
     queue_ms: float = 0.0  # until a sandbox accepted

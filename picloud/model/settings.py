@@ -67,6 +67,27 @@ class Cors:
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a script's job runs that fails, and when it runs again."""
+
+    max_attempts: int = 3  # in all; a job may have a number of its own
+    backoff_ms: int = 1_000  # after the first that failed; twice as long after each one more
+    backoff_max_ms: int = 3_600_000
+
+
+def backoff_ms(retry: Retry, failed: int, chance: Callable[[], float]) -> int:
+    """How long a job waits of which so many attempts have failed (1 or more), before the next one.
+
+    ``chance`` gives 0 to 1, such as `random.random`: what failed together does not come again together.
+    """
+    steady = min(retry.backoff_ms << max(failed - 1, 0), retry.backoff_max_ms)
+    return int(steady * (0.5 + chance()))
+
+
+BACKOFF_MS_MOST = 24 * 60 * 60 * 1000
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What belongs to a script and not to a version of it; a rollback leaves it alone."""
 
@@ -83,6 +104,7 @@ class Settings:
     secrets: tuple[str, ...] = ()  # names of those that it may get
     invoke: tuple[str, ...] = ()  # names of scripts that want a token over HTTP, and that it may invoke without
     record: Recording = Recording.NONE
+    retry: Retry = Retry()  # of its jobs
 
 
 StoredSettings = Mapping[str, Any]

@@ -89,6 +89,7 @@ end
 
 -- An error that no pcall of the script's caught. Runs under the memory limit still: it may build a whole answer.
 local function explain(thrown)
+  local may_retry = response.may_retry(thrown)
   if thrown == OUT_OF_MEMORY then
     return failure("memory-limit", OUT_OF_MEMORY)
   elseif stream.overflow() then
@@ -98,13 +99,14 @@ local function explain(thrown)
   elseif response.refusal_of(thrown) then
     return failure("bad-response", response.refusal_of(thrown))
   elseif response.is_response(thrown) and stream.has_begun() then
-    return failure("script-error", "error{…} came after the answer had begun: its status was sent")
+    local message = "error{…} came after the answer had begun: its status was sent"
+    return failure(may_retry and "script-error" or "final-error", message)
   elseif response.is_response(thrown) then
-    return success("answer", response.from_table(thrown, 500))
+    return success(may_retry and "answer" or "final-answer", response.from_error(thrown))
   end
   local message = words_of(thrown)
   locate(message)
-  return failure("script-error", message)
+  return failure(may_retry and "script-error" or "final-error", message)
 end
 
 -- What `explain` itself may run into: an answer that is no response, or memory again.

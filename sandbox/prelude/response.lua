@@ -165,6 +165,20 @@ local function from_table(value, default_status, may_stream)
   return status, headers, streams and body or sized(body)
 end
 
+-- What error{…} threw, which is a response → the same.
+local function from_error(value)
+  local retry = rawget(value, "retry")
+  if retry ~= nil and type(retry) ~= "boolean" then
+    refuse("retry must be true or false, not a " .. type(retry))
+  end
+  return from_table(value, 500)
+end
+
+-- Whether a job may run again after what was thrown: error{retry = false, …} says that it need not.
+local function may_retry(thrown)
+  return type(thrown) ~= "table" or rawget(thrown, "retry") ~= false
+end
+
 -- Whatever a script returned → status, headers, body, which may be a stream.
 local function from_value(value)
   if value == nil then
@@ -184,4 +198,11 @@ local function refusal_of(thrown)
   return rawequal(thrown, REFUSED) and refusal or nil
 end
 
-return { from_table = from_table, from_value = from_value, is_response = is_response, refusal_of = refusal_of, start = start }
+return {
+  from_error = from_error,
+  from_value = from_value,
+  is_response = is_response,
+  may_retry = may_retry,
+  refusal_of = refusal_of,
+  start = start,
+}

@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "secrets": [],
     "invoke": [],
     "record": "none",
+    "retry": {"max_attempts": 3, "backoff_ms": 1_000, "backoff_max_ms": 3_600_000},
 }
 
 
@@ -112,6 +113,12 @@ def test_an_upload_and_a_rollback_leave_them_alone(picloud: Running) -> None:
         ({"cors": {"max_age": 86_401}}, "cors.max_age", "at most 86400"),
         ({"expose_errors": "yes"}, "expose_errors", "not text"),
         ({"allow_hosts": ["a.example", "https://b.example"]}, "allow_hosts[1]", "expected a host, or *.host"),
+        ({"retry": {"max_attempts": 0}}, "retry.max_attempts", "at least 1"),
+        ({"retry": {"max_attempts": 101}}, "retry.max_attempts", "at most 100"),
+        ({"retry": {"backoff_ms": -1}}, "retry.backoff_ms", "at least 0"),
+        ({"retry": {"backoff_max_ms": 86_400_001}}, "retry.backoff_max_ms", "at most 86400000"),
+        ({"retry": {"attempts": 1}}, "retry.attempts", "did you mean 'max_attempts'?"),
+        ({"retry": 3}, "retry", "not a whole number"),
         ({"allow_hosts": ["x"] * 65}, "allow_hosts", "at most 64"),
     ],
 )  # fmt: skip

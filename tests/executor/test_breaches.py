@@ -38,14 +38,21 @@ def answer(
 def test_an_answer_of_many_packets_comes_out_whole() -> None:
     body = bytes(range(256)) * 1_000
 
-    assert fed(b"R", answer(b"201", (b"X-A", b" b "), body)) == Answered(True, 201, (("x-a", "b"),), body, 12, 34)
+    assert fed(b"R", answer(b"201", (b"X-A", b" b "), body)) == Answered(True, True, 201, (("x-a", "b"),), body, 12, 34)
 
 
 def test_an_answer_by_error_is_not_committed() -> None:
     message = fed(b"R", answer(kind=protocol.ANSWER))
 
     assert isinstance(message, Answered)
-    assert not message.committed
+    assert (message.committed, message.retry) == (False, True)
+
+
+def test_an_answer_may_say_that_another_try_is_of_no_use() -> None:
+    message = fed(b"R", answer(kind=protocol.FINAL_ANSWER))
+
+    assert isinstance(message, Answered)
+    assert (message.committed, message.retry) == (False, False)
 
 
 def test_a_compilation_that_found_nothing() -> None:

@@ -49,10 +49,11 @@ TINY_FIELDS = st.builds(
     lambda tag, field, count: tag + b"\0" + protocol.pack(*[field] * count),
     ANY_TAG, st.binary(max_size=3), st.integers(0, 9_000),
 )  # fmt: skip
+WORDS = [b"info", b"response", b"final-answer", b"final-error", b"200", b"kv.get", b"1"]
 MESSAGES = st.builds(
     lambda tag, fields: tag + b"\0" + protocol.pack(*fields),
     ANY_TAG,
-    st.lists(st.binary(max_size=40) | st.sampled_from([b"info", b"response", b"200", b"kv.get", b"1"]), max_size=8),
+    st.lists(st.binary(max_size=40) | st.sampled_from(WORDS), max_size=8),
 )  # fmt: skip
 TOGETHER_BYTES = 12 * 1024 * 1024
 """What any conversation may take at once, beside what it was sent: four times the largest message that LIMITS allow."""
@@ -190,6 +191,7 @@ def test_an_answer_begins_goes_on_and_ends() -> None:
         [HEAD, HEAD],
         [HEAD, result(protocol.RESPONSE)],
         [HEAD, result(protocol.ANSWER)],
+        [HEAD, result(protocol.FINAL_ANSWER)],
         [HEAD, result(protocol.COMPILED)],
         [HEAD, protocol.CHUNK + b"\0"],
         [HEAD, protocol.CHUNK + b"\1" + b"x" * protocol.CHUNK_BYTES_MAX, PIECE],

@@ -76,6 +76,25 @@ def test_an_error_is_the_scripts(executor: Executor) -> None:
     assert "main.lua:1: boo" in run.detail
 
 
+@pytest.mark.parametrize(
+    ("script", "outcome", "retry"),
+    [
+        ("return 1", Outcome.OK, True),
+        ("error{status = 409}", Outcome.OK, True),
+        ("error{status = 409, retry = true}", Outcome.OK, True),
+        ("error{status = 409, retry = false}", Outcome.OK, False),
+        ("error('boo')", Outcome.SCRIPT_ERROR, True),
+        ("error{why = 'boo', retry = false}", Outcome.SCRIPT_ERROR, False),
+    ],
+)
+def test_an_error_may_say_that_another_try_is_of_no_use(
+    executor: Executor, script: str, outcome: Outcome, retry: bool
+) -> None:
+    run = executor.run(script)
+
+    assert (run.outcome, run.retry) == (outcome, retry)
+
+
 CRASHES = {
     "a wild pointer": ("ctypes.string_at(0)", "the sandbox was ended by SIGSEGV"),
     "an exit": ("os._exit(3)", "the sandbox exited with status 3 without an answer"),

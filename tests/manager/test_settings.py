@@ -40,6 +40,8 @@ def refused(patch: dict[str, Any], stored: dict[str, Any] | None = None) -> dict
         ({"cors": {"origins": ["*"], "max_age": 5}}, {"cors": {"max_age": None}}, {"cors": {"origins": ["*"]}}),
         ({"cors": {"origins": ["*"]}}, {"cors": None}, {}),
         ({}, {"cors": {}}, {"cors": {}}),
+        ({"retry": {"backoff_ms": 5}}, {"retry": {"max_attempts": 9}}, {"retry": {"backoff_ms": 5, "max_attempts": 9}}),
+        ({"retry": {"backoff_ms": 5}}, {"retry": None}, {}),
         (
             {},
             {"allow_hosts": ["API.example.org.", "api.example.org", "*.B.org:80"]},

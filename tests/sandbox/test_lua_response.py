@@ -2,7 +2,7 @@
 
 import pytest
 
-from sandbox.protocol import ANSWER, BAD_RESPONSE, MEMORY_LIMIT, RESPONSE
+from sandbox.protocol import ANSWER, BAD_RESPONSE, FINAL_ANSWER, FINAL_ERROR, MEMORY_LIMIT, RESPONSE, SCRIPT_ERROR
 from tests.sandbox.lua_support import LuaLimits, answer, failure, headers
 
 TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
@@ -104,7 +104,7 @@ def test_a_returned_function_is_the_handler_even_if_it_is_a_builtin() -> None:
 def test_memory_must_have_room_for_the_copy_of_the_body_that_leaves(ending: str) -> None:
     script = f"local s = ('x'):rep(250000) s = s .. s s = s .. s {ending}"  # Lua holds 1.5 MB of it at most
 
-    assert len(answer(script, limits=LuaLimits(memory_bytes=2_300_000)).body) == 1_000_000
+    assert len(answer(script, limits=LuaLimits(memory_bytes=2_400_000)).body) == 1_000_000
     assert failure(script, limits=LuaLimits(memory_bytes=2_200_000)).kind == MEMORY_LIMIT
 
 
@@ -127,6 +127,38 @@ def test_a_body_of_exactly_the_limit_passes() -> None:
 def test_an_uncaught_error_with_a_response_answers_exactly_that(script: str, status: int, body: bytes) -> None:
     result = answer(script)
     assert (ANSWER, status, body) == (result.kind, result.status, result.body)
+
+
+@pytest.mark.parametrize(
+    ("thrown", "kind"),
+    [
+        ("{status = 409}", ANSWER),
+        ("{status = 409, retry = true}", ANSWER),
+        ("{status = 409, retry = false}", FINAL_ANSWER),
+        ("setmetatable({status = 409}, {__index = {retry = false}})", ANSWER),
+    ],
+)
+def test_an_error_with_a_response_may_say_that_another_try_is_of_no_use(thrown: str, kind: bytes) -> None:
+    result = answer(f"error({thrown})")
+    assert (kind, 409, b"") == (result.kind, result.status, result.body)
+
+
+@pytest.mark.parametrize(
+    ("thrown", "kind", "message"),
+    [
+        ("{retry = false, why = 'x'}", FINAL_ERROR, b'{"retry":false,"why":"x"}'),
+        ("{retry = true, why = 'x'}", SCRIPT_ERROR, b'{"retry":true,"why":"x"}'),
+        ("{retry = 3}", SCRIPT_ERROR, b'{"retry":3}'),
+        ("{retry = 'no', status = 409}", BAD_RESPONSE, b"retry must be true or false, not a string"),
+    ],
+)
+def test_so_may_any_other_error(thrown: str, kind: bytes, message: bytes) -> None:
+    failed = failure(f"error({thrown})")
+    assert (kind, message) == (failed.kind, failed.message)
+
+
+def test_a_returned_table_has_no_retry() -> None:
+    assert b"'retry' does not belong beside status" in failure("return {status = 200, retry = false}").message
 
 
 def test_a_hostile_index_on_the_response_is_never_called() -> None:
