@@ -38,7 +38,7 @@ test-escapes: $(VENV)/ready-to-test ## one line for each hostile script: what it
 	@$(VENV)/bin/python -m tests.escapes $(if $(ESCAPES),"$(ESCAPES)")
 
 test-chaos: $(VENV)/ready-to-test ## thousands of requests while whoever answers them is killed; PICLOUD_CHAOS_SEED=N repeats the kills
-	PICLOUD_CHAOS=full $(VENV)/bin/pytest -s tests/acceptance/test_chaos.py
+	PICLOUD_CHAOS=full $(VENV)/bin/pytest -s tests/acceptance/test_chaos.py tests/acceptance/test_job_chaos.py
 
 test-aarch64: $(VENV)/ready-to-test | aarch64-packages ## the sandbox's own tests on an emulated Raspberry Pi's processor
 	PYTHON=$(VENV)/bin/python tests/aarch64/run.sh

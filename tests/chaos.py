@@ -79,17 +79,20 @@ KINDS: Mapping[str, tuple[Victims, int]] = {
     "worker": (Running.workers, signal.SIGKILL),
     "sandbox": (lambda ours: ours.named("picloud-sandbox"), signal.SIGKILL),
     "zygote": (_zygotes, signal.SIGKILL),
+    "dispatcher": (lambda ours: ours.parts("picloud.dispatcher"), signal.SIGKILL),
     "backend": (_backends, signal.SIGTERM),  # which ends this one alone
     "database": (_backends, signal.SIGKILL),  # after which PostgreSQL begins anew
 }
-_DECK = ("worker",) * 2 + ("sandbox",) * 5 + ("zygote",) + ("backend",) * 4 + ("database",)
+DECK = ("worker",) * 2 + ("sandbox",) * 5 + ("zygote",) + ("backend",) * 4 + ("database",)
+JOB_DECK = ("dispatcher",) * 4 + ("sandbox",) * 5 + ("zygote",) + ("backend",) * 4 + ("database",)
 
 
 class Killer:
     """Ends somebody whenever `every` more requests were answered."""
 
-    def __init__(self, ours: Running, seed: int, every: int) -> None:
+    def __init__(self, ours: Running, seed: int, every: int, deck: Sequence[str]) -> None:
         self._ours = ours
+        self._deck = deck
         self._random = random.Random(seed)
         self._every = every
         self.killed: Counter[str] = Counter()
@@ -105,7 +108,7 @@ class Killer:
 
     def _kinds(self) -> Iterator[str]:
         while True:
-            deck = list(_DECK)
+            deck = list(self._deck)
             self._random.shuffle(deck)
             yield from deck
 
@@ -117,10 +120,10 @@ class Killer:
 
 
 @contextlib.contextmanager
-def chaos(ours: Running, every: int) -> Iterator[Progress]:
+def chaos(ours: Running, every: int, deck: Sequence[str] = DECK) -> Iterator[Progress]:
     """A killer at work for the length of a block, which tells of each request that was answered."""
     seed, progress = new_seed(), Progress()
-    killer = Killer(ours, seed, every)
+    killer = Killer(ours, seed, every, deck)
     thread = threading.Thread(target=killer.run, args=(progress,))
     thread.start()
     try:

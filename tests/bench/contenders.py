@@ -22,7 +22,7 @@ _PATIENCE_S = 30.0
 _CGI_PROCESSES = 16  # as many as connections, so that CGI is not held back by a queue
 
 _LOOP = "local total = 0\nfor step = 1, 100 do total = total + step end\n"
-_SCRIPT = f"{_LOOP}return 'hello ' .. total\n"
+SCRIPT = f"{_LOOP}return 'hello ' .. total\n"
 _CGI = f"#!{{lua}}\n{_LOOP}io.write('Status: 200 OK\\r\\nContent-Type: text/plain\\r\\n\\r\\nhello ', total)\n"
 _CAGED = """#!/bin/sh
 exec {bwrap} --unshare-all --die-with-parent --new-session --clearenv --cap-drop ALL --ro-bind /usr /usr \
@@ -65,7 +65,7 @@ def find(program: str) -> str | None:
 def picloud(folder: Path) -> Iterator[Contender]:
     """`picloud up` with one script."""
     with running(folder / "data") as ours:
-        ours.deploy("hello", _SCRIPT)
+        ours.deploy("hello", SCRIPT)
         yield Contender("picloud", "PiCloud: a fresh sandbox each request", f"{ours.url}/fn/hello")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from picloud.errors import DatabaseUnavailable
 from picloud.model import Invocation, JobEnd, JobState, NewJob, Outcome, Request, Response, Trigger, Value, new_id
+from picloud.storage import claims as claims_module
 from picloud.storage.claims import Claim, Claims
 from picloud.storage.jobs import send, through
 from picloud.storage.pool import Pool
@@ -231,6 +232,18 @@ def test_an_attempt_that_nobody_ended_is_looked_at_after_its_deadline(
         assert 3_600 < next_s <= 3_630
         execute(database, "UPDATE job_attempts SET deadline = now() - interval '31 s'")
         assert claims.next_in_s(()) is None  # it was looked at
+
+
+def test_a_claim_takes_the_first_of_a_queue_and_does_not_sort_it(database: str, send_one: Send) -> None:
+    for _ in range(50):
+        send_one()
+    for analyzed in ("", "ANALYZE jobs"):
+        with closing(Pool(database, size=1, wait_ms=1000)) as pool, pool.transaction() as cursor:
+            cursor.execute(analyzed or "SELECT 1")
+            cursor.execute(f"{claims_module._IN_ORDER}; EXPLAIN {claims_module._CLAIM}", {"busy": []})
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+        assert "Index Scan using jobs_ready" in plan
+        assert "Sort" not in plan
 
 
 def test_of_a_scripts_jobs_one_has_a_key(send_one: Send, database: str) -> None:
