@@ -22,7 +22,8 @@ _SECONDS = """SELECT extract(epoch FROM max(jobs.ended_at) - min(job_attempts.st
   FROM jobs JOIN job_attempts ON job_attempts.job = jobs.id WHERE jobs.script = 'work'"""
 
 # By how much a slot's first run began after the slot was due.
-_LATENESS = """SELECT percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM started_at - due_at) * 1000)::float8
+_LATENESS = """SELECT
+    percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM started_at - due_at) * 1000)::float8
   FROM (SELECT min(job_attempts.started_at) AS started_at, slots.due_at
     FROM slots JOIN job_attempts USING (job) GROUP BY slots.schedule, slots.due_at) AS runs"""
 
