@@ -14,13 +14,14 @@ from os import pathsep
 from pathlib import Path
 
 import sandbox
-from picloud import cli, wiring
+from picloud import cli
 from picloud.cli import up
 from picloud.cli.parts import Part, server_part
 from picloud.executor.client import NO_HOST_CALLS, HostCallRefused, HostCalls, SandboxClient
 from picloud.model import LogLine, Program, Request, Run
 from picloud.server.__main__ import main as serve
 from picloud.settings import ServerSettings
+from picloud.wiring import engine
 from tests.running import Running
 
 PROBE = (
@@ -108,7 +109,7 @@ def _server_part(settings: ServerSettings, listener: socket.socket) -> Part:
 def main() -> int:
     """`up`: what `picloud up` does, with a server of ours; `server`: that server."""
     if sys.argv[1:] == ["server"]:
-        vars(wiring).update(SandboxClient=ProbingClient)
+        vars(engine).update(SandboxClient=ProbingClient)
         return serve()
     vars(up).update(server_part=_server_part)
     cli.main()

@@ -10,12 +10,12 @@ import logging
 import os
 import selectors
 import signal
-import socket
 import sys
 import time
 
 import prctl
 
+from picloud import readiness
 from picloud import settings as settings_module
 from picloud.errors import ConfigurationError, PicloudError, PlatformError
 from picloud.executor import launch, listener, protections
@@ -168,7 +168,7 @@ class Supervisor:
         log.info("serving on %s; protected by %s", self.settings.executor_socket, held)
         if missing:
             log.warning("weaker than it could be, without %s; see 'picloud doctor'", "; ".join(missing))
-        _notify_systemd(b"READY=1")
+        readiness.tell(readiness.READY)
 
 
 class Zygote:
@@ -194,14 +194,6 @@ class Zygote:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
         self.exit_status = os.waitpid(pid, 0)[1]
-
-
-def _notify_systemd(message: bytes) -> None:
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, contextlib.suppress(OSError):
-        sender.sendto(message, "\0" + address[1:] if address.startswith("@") else address)
 
 
 def _reap_orphans(zygote: int) -> None:

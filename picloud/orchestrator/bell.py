@@ -1,4 +1,4 @@
-"""Tells the dispatchers that there may be something to do, once for many things.
+"""Tells the dispatchers that there may be something to do, once for many things; or does another errand of the kind.
 
 Owns: when. Rung after a commit, never in it. While one telling is under way, all that is rung for meanwhile is told
 together. A worker that is killed in between has told nobody, so each one rings when it starts: it may be there in
@@ -17,11 +17,12 @@ _log = logging.getLogger(__name__)
 
 
 class Bell:
-    """One process's. `tell` reaches every dispatcher, or raises DatabaseUnavailable."""
+    """One process's. `tell` reaches every dispatcher, or raises DatabaseUnavailable; `name` is its thread's."""
 
-    def __init__(self, tell: Callable[[], None]) -> None:
+    def __init__(self, tell: Callable[[], None], name: str = "bell") -> None:
         self._tell = tell
-        self._thread = Background("bell", self._run)
+        self._name = name
+        self._thread = Background(name, self._run)
         self._changed = self._thread.changed
         self._rung = True  # whoever was here before may not have come to it
 
@@ -59,5 +60,5 @@ class Bell:
             self._rung = True
             self._changed.wait_for(lambda: self._thread.stopping, timeout=_RETRY_S)
             if self._thread.stopping:
-                _log.warning("the dispatchers were not told of new jobs: %s", error)
+                _log.warning("the %s was rung in vain: %s", self._name, error)
             return self._thread.stopping

@@ -1,23 +1,20 @@
 """`python -m picloud.server`: HTTP alone, for `picloud up` and the systemd unit, which start what it needs."""
 
-import logging
 import sys
 
-from picloud import settings, wiring
+from picloud import log, settings
 from picloud.api import problems
 from picloud.errors import ConfigurationError
 from picloud.server import run
-from picloud.server.log import OneLine
+from picloud.wiring.platform import build
 
 
 def main() -> int:
     """Exit status 2 if the configuration is not valid, 3 if a worker cannot start."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(OneLine())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    log.to_stderr()
     try:
         ours = settings.load()
-        run(ours, wiring.build(ours), problems.of_server)
+        run(ours, build(ours), problems.of_server)
     except ConfigurationError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

@@ -4,11 +4,13 @@ Who opens connections
     `connection.connect` is the only call of psycopg2.connect, and sets every session up the same: autocommit, so that
     each BEGIN and COMMIT is a statement of ours; UTC; synchronous_commit on; kernel keepalives on both ends and
     client_connection_check_interval, so that the locks of a lost client are free within 25 s, of a killed one at once.
-    Five things call it, each after fork: `pool` (4 for the API, 4 for invocations, 2 for records, of each worker),
-    `unit_of_work` (1 for a moment, to ask what became of a COMMIT),
-    `listener` (1 of each worker, for what changes), `logs.listen` (1 of each worker, while somebody follows a log
-    there) and `migrate` (1, while it runs). `pool.vacuum` borrows one more, rarely.
-    PostgreSQL has max_connections=100, of which 3 are reserved: 2 workers hold 22, and 24 while logs are followed.
+    Five things call it, each after fork: `pool` (4 for the API and look-ups, 2 for records and 1 to ring, of each
+    worker and of the dispatcher; of each worker 4 for invocations; of the dispatcher 1 for each job at once, and 2
+    beside them), `unit_of_work` (1 for a moment, to ask what became of a COMMIT), `listener` (1 of each worker, for
+    what changes; 2 of the dispatcher), `logs.listen` (1 of each worker, while somebody follows a log there) and
+    `migrate` (1, while it runs). `pool.vacuum` borrows one more, rarely.
+    PostgreSQL has max_connections=100, of which 3 are reserved: 2 workers hold 24, and 26 while logs are followed, the
+    dispatcher 19.
 
 What a transaction promises
     1. `with pool.transaction() as cursor` commits when the block ends and rolls back when it raises.

@@ -18,7 +18,7 @@ from picloud.messages.endpoint import Endpoint, declared
 from picloud.settings import load
 from picloud.storage.pool import Pool
 from picloud.storage.tokens import TokenTable
-from picloud.wiring import build
+from picloud.wiring.platform import build
 from tests.running import Answer, Running, running
 
 API = "/api/v1"
