@@ -109,6 +109,7 @@ class ServerSettings:
     parked_max: int = _setting(64, "how many may wait for the network beside them", _number(0, 4096))
     queue_length: int = _setting(64, "invocations of the node that may wait for a sandbox", _count(100_000))
     queue_ms: int = _setting(1000, "how long one waits before it is refused, in ms", _count(60_000))
+    jobs_concurrency: int = _setting(8, "jobs that this node runs at once", _count(256))
     trusted_proxies: str = _setting(
         "unix",
         "whose `X-Forwarded-*` to believe: `unix` (peers on a unix socket) and addresses, comma-separated",
@@ -174,9 +175,9 @@ class ServerSettings:
     def reserve(self) -> int:
         """How many of those there may be: as many as all invocations can have at once, so that none ever waits.
 
-        Who invokes has a connection to the database before it has a second sandbox.
+        Who invokes has a connection to the database before it has a second sandbox; so has a job.
         """
-        return self.workers * INVOCATION_CONNECTIONS * INVOKE_DEPTH_MAX
+        return (self.workers * INVOCATION_CONNECTIONS + self.jobs_concurrency) * INVOKE_DEPTH_MAX
 
     @property
     def admin_token_file(self) -> Path:

@@ -84,7 +84,7 @@ class Part:
         assert self._process
         return self._process.wait()
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
         listener = self._listener
 
         def before_exec() -> None:
@@ -94,8 +94,8 @@ class Part:
 
         passed = () if listener is None else (_FIRST_PASSED,)
         return subprocess.Popen(
-            self._argv, env=self._environment, start_new_session=True, preexec_fn=before_exec, pass_fds=passed,
-            stderr=self._log,
+            [*self._argv, *arguments], env=self._environment, start_new_session=True, preexec_fn=before_exec,
+            pass_fds=passed, stderr=self._log,
         )  # fmt: skip
 
     def _wait_until_ready(self, ready: socket.socket) -> None:
@@ -123,9 +123,17 @@ class Part:
 class Extra(Part):
     """A part that PiCloud does without: nobody waits for it a second time."""
 
-    def start_unawaited(self) -> None:
-        """Start it; its end is the next that is heard of it."""
-        self._process = self._spawn()
+    pause_s = 0  # that it takes itself after a few quick ends; 0: then it is given up
+
+    def start_unawaited(self, after_s: int = 0) -> None:
+        """Start it, to do nothing for so long; its end is the next that is heard of it."""
+        self._process = self._spawn(*(("--after", str(after_s)) if after_s else ()))
+
+
+class Tireless(Extra):
+    """One that is never given up."""
+
+    pause_s = 5
 
 
 def _where_python_looks() -> dict[str, str]:
@@ -144,6 +152,12 @@ def server_part(settings: ServerSettings, listener: socket.socket) -> Part:
     """HTTP: gunicorn with its workers."""
     notify = settings.run_dir / "notify"
     return Part("server", "picloud.server", settings.environment(), notify, stop_s=4.3, listener=listener.fileno())
+
+
+def dispatcher_part(settings: ServerSettings) -> Tireless:
+    """What runs jobs. It reads the configuration's file, too: schedules stand there. Late, it speaks for no other."""
+    known = settings.environment() | ({"PICLOUD_CONFIG": settings.config} if settings.config else {})
+    return Tireless("dispatcher", "picloud.dispatcher", known, settings.run_dir / "notify-dispatcher", stop_s=4.3)
 
 
 def watcher_part(settings: ServerSettings, folder: Path) -> Extra:

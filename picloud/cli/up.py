@@ -18,7 +18,15 @@ from picloud.cli.bundle import script_name_of
 from picloud.cli.client import Client, default_url, describe, script_path
 from picloud.cli.deploy import curl_line
 from picloud.cli.ground import data_lock, run_dir, with_database
-from picloud.cli.parts import Extra, executor_part, listening, server_part, stop_undisturbed, watcher_part
+from picloud.cli.parts import (
+    Extra,
+    dispatcher_part,
+    executor_part,
+    listening,
+    server_part,
+    stop_undisturbed,
+    watcher_part,
+)
 from picloud.cli.terminal import harmless
 from picloud.errors import PlatformError
 from picloud.sealing import KeyFile
@@ -88,10 +96,10 @@ def _start(
         stack.callback(stop_undisturbed, part)
         part.start()
         parts.append(part)
-    if watch:
-        parts.append(watcher := watcher_part(settings, watch))
-        stack.callback(stop_undisturbed, watcher)
-        _try_to_start(watcher)
+    for extra in (dispatcher_part(settings), *([watcher_part(settings, watch)] if watch else [])):
+        parts.append(extra)
+        stack.callback(stop_undisturbed, extra)
+        _try_to_start(extra)
     return settings, parts
 
 
@@ -99,6 +107,8 @@ def _try_to_start(part: Extra) -> None:
     try:
         part.start()
     except PlatformError as error:
+        if part.pause_s and not part.pid:
+            part.start_unawaited(part.pause_s)
         click.echo(f"{error}; PiCloud goes on{'' if part.pid else ' without it'}", err=True)
 
 
@@ -118,23 +128,31 @@ def _watch(parts: list[Any]) -> NoReturn:
             continue
         status = part.reap()
         quick_ends[part] = quick_ends[part] + 1 if time.monotonic() - started[part] < _QUICK_END_S else 0
-        is_broken = quick_ends[part] >= _QUICK_ENDS_MAX
-        news = f"the {part.name} ends as soon as it is started (exit status {status}); see above"
-        if is_broken and not isinstance(part, Extra):
-            raise PlatformError(news)
+        pause_s = _start_again(part, status, is_broken=quick_ends[part] >= _QUICK_ENDS_MAX)
+        started[part] = time.monotonic() + pause_s
+
+
+def _start_again(part: Any, status: int, *, is_broken: bool) -> int:
+    """Start what has ended, if that is of any use → for how many seconds it does nothing first."""
+    news = f"the {part.name} ends as soon as it is started (exit status {status}); see above"
+    if not isinstance(part, Extra):
         if is_broken:
-            click.echo(f"{news}; PiCloud goes on without it", err=True)
-            continue
+            raise PlatformError(news)
         click.echo(f"the {part.name} ended (exit status {status}); starting it again", err=True)
-        _start_again(part)
-        started[part] = time.monotonic()
+        _start_patiently(part)
+        return 0
+    if is_broken and not part.pause_s:
+        click.echo(f"{news}; PiCloud goes on without it", err=True)
+        return 0
+    pause_s = part.pause_s if is_broken else 0
+    when = f" in {pause_s} s" if pause_s else ""
+    click.echo(f"the {part.name} ended (exit status {status}); starting it again{when}", err=True)
+    part.start_unawaited(pause_s)  # the others are not left alone for it
+    return pause_s
 
 
-def _start_again(part: Any) -> None:
+def _start_patiently(part: Any) -> None:
     """A few times: what ended it may still be at work, such as a disk that is full for a moment."""
-    if isinstance(part, Extra):  # the others are not left alone for it
-        part.start_unawaited()
-        return
     for pause_s in _PAUSES_S:
         try:
             part.start()

@@ -11,6 +11,7 @@ import pytest
 from picloud.storage.pool import Pool
 from tests.acceptance.following import Follower, following
 from tests.running import Running, eventually, running
+from tests.sending import await_jobs, job, send_jobs
 
 IDLE_S = 20
 
@@ -28,7 +29,7 @@ class Seen:
 
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Running, Follower]]:
-    """Two PiClouds after some traffic: one that nobody looks at, one whose logs are followed."""
+    """Two PiClouds after some traffic, each with a job for later: one is left alone, of one the logs are followed."""
     folder = tmp_path_factory.mktemp("idle")
     with running(folder / "alone") as alone, running(folder / "followed") as followed:
         for ours in (alone, followed):
@@ -37,8 +38,10 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, R
             for ours in (alone, followed):
                 ours.at_once(12, "GET", "/fn/hello")
                 ours.record_of(ours.call("GET", "/fn/hello"))
+                send_jobs(ours.database_url, job("hello"), job("hello", delay_ms=60 * 60 * 1000))
+                await_jobs(ours.database_url, done=1, queued=1)
                 ours.call("GET", "/readyz")
-            assert follower.messages(13) == ["x"] * 13
+            assert follower.messages(14) == ["x"] * 14
             yield alone, followed, follower
 
 
@@ -49,6 +52,8 @@ def test_twenty_idle_seconds_cost_nothing_not_even_with_followers_of_the_logs(
     before = [settled(alone), settled(followed)]
     time.sleep(IDLE_S)  # not in hope: the length of the measurement
     assert [seen(alone), seen(followed)] == before
+    for ours, counted in zip((alone, followed), before, strict=True):
+        assert any(name.startswith(f"{ours.part('picloud.dispatcher')}/") for name in counted.switches)
 
 
 def test_a_follower_that_has_rested_hears_of_the_next_line(quiet: tuple[Running, Running, Follower]) -> None:

@@ -124,16 +124,16 @@ def database_away(ours: Running) -> Iterator[None]:
 
 
 def listening(ours: Running) -> set[object]:
-    """Pids of the backends by which workers hear of changes; none while the database cannot be asked."""
+    """Pids of the backends by which workers and the dispatcher hear of changes; none while the database is away."""
     with contextlib.suppress(DatabaseUnavailable, psycopg2.Error):
-        rows = execute(ours.database_url, "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+        rows = execute(ours.database_url, "SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN%changes%'")
         return {row[0] for row in rows}
     return set()
 
 
 def await_listeners(ours: Running, dead: Collection[object] = ()) -> None:
-    """Until every worker hears of changes (again): when it begins to, it forgets what it had kept."""
-    eventually(lambda: listening(ours), lambda pids: len(pids) == 2 and not pids & {*dead})
+    """Until all of them hear of changes (again): when one begins to, it forgets what it had kept."""
+    eventually(lambda: listening(ours), lambda pids: len(pids) == 3 and not pids & {*dead})
 
 
 def test_while_the_database_is_away_known_tokens_work_and_others_are_not_called_wrong(sturdy: Running) -> None:

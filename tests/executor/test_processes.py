@@ -212,7 +212,7 @@ class Held:
 
 def test_the_reserve_is_used_up_by_its_own_callers_and_serves_again(start_executor: StartExecutor) -> None:
     """Also after one has left before it was served."""
-    executor, held = start_executor(workers=1), Held()
+    executor, held = start_executor(workers=1, jobs_concurrency=1), Held()
     executor.await_rest()
     reserve = SandboxClient(executor.settings.reserve_socket, queue_ms=int(PATIENCE_S * 1000))
     os.kill(executor.zygote, signal.SIGSTOP)
