@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -51,6 +52,7 @@ class Part:
             self._environment["LISTEN_FDS"] = "1"
         self._notify = notify
         self._stop_s = stop_s  # how long it may take to end
+        self._stop_by = 0.0  # monotonic, s; 0: it was not asked to
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -66,14 +68,20 @@ class Part:
             self._process = self._spawn()
             self._wait_until_ready(ready)
 
+    def ask_to_stop(self) -> None:
+        """Ask it to end, once."""
+        if self._process and not self._stop_by:
+            self._stop_by = time.monotonic() + self._stop_s
+            self._process.terminate()
+
     def stop(self) -> None:
         """Ask it to end, wait, and end it by force if it takes too long."""
         process = self._process
         if process is None:
             return
-        process.terminate()
+        self.ask_to_stop()
         try:
-            process.wait(self._stop_s)
+            process.wait(max(0.0, self._stop_by - time.monotonic()))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -92,6 +100,7 @@ class Part:
             if listener is not None:
                 os.dup2(listener, _FIRST_PASSED)
 
+        self._stop_by = 0.0
         passed = () if listener is None else (_FIRST_PASSED,)
         return subprocess.Popen(
             [*self._argv, *arguments], env=self._environment, start_new_session=True, preexec_fn=before_exec,
@@ -168,9 +177,20 @@ def watcher_part(settings: ServerSettings, folder: Path) -> Extra:
 
 def stop_undisturbed(part: Any) -> None:
     """Stop a part; being asked again does not cut that short."""
+    _be_undisturbed()
+    part.stop()
+
+
+def ask_undisturbed(*parts: Part) -> None:
+    """Ask parts to stop, one after the other, and wait for none of them."""
+    _be_undisturbed()
+    for part in parts:
+        part.ask_to_stop()
+
+
+def _be_undisturbed() -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    part.stop()
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from picloud.cli.deploy import curl_line
 from picloud.cli.ground import data_lock, run_dir, with_database
 from picloud.cli.parts import (
     Extra,
+    ask_undisturbed,
     dispatcher_part,
     executor_part,
     listening,
@@ -92,14 +93,16 @@ def _start(
     apply_migrations(settings.database_url)
     _ensure_admin_token(settings)
     _ensure_secret_key(settings)
-    for part in (executor_part(settings), server_part(settings, listener)):
+    server, dispatcher = server_part(settings, listener), dispatcher_part(settings)
+    for part in (executor_part(settings), server):
         stack.callback(stop_undisturbed, part)
         part.start()
         parts.append(part)
-    for extra in (dispatcher_part(settings), *([watcher_part(settings, watch)] if watch else [])):
+    for extra in (dispatcher, *([watcher_part(settings, watch)] if watch else [])):
         parts.append(extra)
         stack.callback(stop_undisturbed, extra)
         _try_to_start(extra)
+    stack.callback(ask_undisturbed, dispatcher, server)  # at the stop each waits for what it runs, and both at once
     return settings, parts
 
 

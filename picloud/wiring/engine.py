@@ -1,7 +1,7 @@
 """What runs scripts, the same in each process that does: a worker of the server, the dispatcher.
 
 Owns: all that an invocation goes through but where it comes from, and the process's word of what changes. Nothing here
-knows of HTTP: a dispatcher that imported it would be twice as large.
+knows of HTTP: a dispatcher that imported it would be larger by a third.
 """
 
 from collections.abc import Callable
