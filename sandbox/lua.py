@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 _PRELUDE = (  # each file sees those before it
     *("host", "fault", "remote", "json", "base64", "html", "url", "zones", "time", "crypto", "jwt", "template"),
-    *("log", "kv", "secrets", "http", "invoke", "stream"),
-    *("request", "response", "environment", "bundle", "main"),
+    *("log", "kv", "secrets", "http", "invoke", "jobs", "stream"),
+    *("request", "response", "environment", "bundle", "after", "main"),
 )
 _BODY = 8  # the body's place in a request (sandbox/protocol.py)
 _REQUEST_SHARE = 4  # a request body may be a quarter of the memory limit: pushing it is not protected by the limit

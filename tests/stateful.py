@@ -1,11 +1,13 @@
 """Host calls of invocations in this very process, on a real database or without one: no server, no sandbox."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from picloud.cli.reaching import host_calls
+from picloud.errors import NotFound
 from picloud.executor.client import HostCallRefused, HostCalls
 from picloud.model import Invocation, Outcome, Program, Request, Settings, Trigger, new_id
 from picloud.orchestrator.attempt import Attempt, Attempts, Surroundings
@@ -31,14 +33,20 @@ class Stateful:
         script_id: int = 1,
         settings: Settings | None = None,
         secret_values: Mapping[str, str] | None = None,
+        others: Mapping[str, Settings] | None = None,
+        ring: Callable[[], None] = lambda: None,
     ) -> None:
-        self.units = UnitsOfWork(database, size=8, wait_ms=10_000)
-        self._attempts = Attempts(self.units, bindings(Fetcher(system_lookup, ()), secret_values or {}))
+        self.units = UnitsOfWork(database, size=8, wait_ms=10_000, ring=ring)
         self._program = Program("test", 1, {}, settings or Settings(), script_id)
+        programs = [Program(name, 1, {}, those) for name, those in (others or {}).items()]
+        resolver = Known({it.script: it for it in (self._program, *programs)})
+        self._attempts = Attempts(self.units, bindings(Fetcher(system_lookup, ()), secret_values or {}, resolver))
 
-    def begin(self) -> Attempt:
-        """One that rolls back at the end of its block unless `settle` was called."""
-        return self._attempts.begin(self._program, Request(new_id(), "POST", "/", "", (), b""), _ALONE)
+    def begin(self, script: str = "", event_depth: int = 0) -> Attempt:
+        """One that rolls back at the end of its block unless `settle` was called; of another script, if it is named."""
+        request = Request(new_id(), "POST", "/", "", (), b"", event_depth=event_depth)
+        program = replace(self._program, script=script) if script else self._program
+        return self._attempts.begin(program, request, _ALONE)
 
     @contextmanager
     def committing(self) -> Iterator["Calls"]:
@@ -49,6 +57,19 @@ class Stateful:
 
     def close(self) -> None:
         self.units.close()
+
+
+class Known:
+    """Scripts by name."""
+
+    def __init__(self, programs: Mapping[str, Program]) -> None:
+        self._programs = programs
+
+    def resolve(self, name: str) -> Program:
+        """NotFound."""
+        if name not in self._programs:
+            raise NotFound(f"there is no script '{name}'")
+        return self._programs[name]
 
 
 class Calls:

@@ -74,6 +74,8 @@ def _effects(shown: Mapping[str, Any]) -> Iterator[str]:
     word = "would" if shown["would_commit"] else "would not"  # it is rolled back in earnest, too
     for it in shown["writes"]:
         yield f"{word} {_write(it, shown['script'])}"
+    for it in shown["jobs"]:
+        yield f"{word} {_job(it)}{_of(it, shown['script'])}"
     for it in shown["requests"]:
         size = f" ({it['body_bytes']} bytes)" if it["body_bytes"] else ""
         yield f"{'did' if it['made'] else 'would'} call {it['method']} {it['url']}{size}{_of(it, shown['script'])}"
@@ -86,10 +88,33 @@ def _write(it: Mapping[str, Any], script: str) -> str:
     return f"{it['change']} {json.dumps(it['key'], ensure_ascii=False)}{value}{where}{_of(it, script)}; {before}"
 
 
+def _job(it: Mapping[str, Any]) -> str:
+    if it["change"] == "cancel":
+        return f"cancel the job {it['id']}"
+    function = f" for its function {it['function']}" if it["function"] else ""
+    payload = "a payload too large to show" if it["cut"] else _short(json.dumps(it["payload"], ensure_ascii=False))
+    there = f"; {it['id']} is there with its key" if it["change"] == "keep" else ""
+    return f"{it['change']} a job to {it['to']}{function}: {payload}{_how(it)}{there}"
+
+
+def _how(it: Mapping[str, Any]) -> str:
+    """When and how a job is to run, as far as that was said."""
+    due = it["due_at"] or (f"in {it['delay_ms'] / 1000:g} s" if it["delay_ms"] else "")
+    words = ("key", "ordering_key", "priority", "max_attempts")
+    said = [
+        due,
+        *(f"{word.replace('_', ' ')} {json.dumps(it[word], ensure_ascii=False)}" for word in words if it[word]),
+    ]
+    return "".join(f", {part}" for part in said if part)
+
+
 def _value(it: Mapping[str, Any]) -> str:
     if it["cut"]:
         return "a value too large to show"
-    text = f"base64:{it['value']}" if it["base64"] else json.dumps(it["value"], ensure_ascii=False)
+    return _short(f"base64:{it['value']}" if it["base64"] else json.dumps(it["value"], ensure_ascii=False))
+
+
+def _short(text: str) -> str:
     return text if len(text) <= _VALUE_CHARACTERS_MAX else f"{text[:_VALUE_CHARACTERS_MAX]}…"
 
 

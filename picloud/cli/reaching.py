@@ -10,12 +10,12 @@ from picloud.errors import InvalidRequest, PlatformError
 from picloud.executor.client import HostCalls
 from picloud.model import Program, Request, private_hosts
 from picloud.orchestrator.attempt import Attempt, Attempts, Surroundings, Work
-from picloud.orchestrator.bindings import http, kv, zones
+from picloud.orchestrator.bindings import http, jobs, kv, zones
 from picloud.orchestrator.outbound.fetching import Fetcher
 from picloud.orchestrator.outbound.lookups import system_lookup
 from picloud.settings import ServerSettings
 
-_OF_A_SERVER = (*kv.TABLE, "secrets.get", "script.invoke")
+_OF_A_SERVER = (*kv.TABLE, *jobs.CALLS, "secrets.get", "script.invoke")
 
 
 class _NoDatabase:

@@ -35,6 +35,7 @@ class NewJob:
     max_attempts: int | None = None  # None: as the script's settings say
     priority: int = 0  # higher ones first
     ordering_key: str | None = None  # those with the same one run one after the other, in the order of their sending
+    sender: str | None = None  # the script that sent it, and may cancel it; None: no script did
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,9 @@ class Jobs(Protocol):
     def send(self, job: NewJob) -> SentJob:
         """Store one, unless there is one of its script with its key."""
 
+    def cancel(self, script: str, job: str) -> bool:
+        """Whether a job of that id waited, is the script's or was sent by it, and never runs now."""
+
 
 class Savepoint(Protocol):
     """A state to come back to."""
@@ -148,6 +151,7 @@ class Shared:
     surroundings: Surroundings
     work: Work | None = None
     http_calls: int = 0  # that began
+    sent_bytes: int = 0  # of payloads of jobs
     reads: Reads = field(default_factory=Reads)
     invoked: Invoked = field(default_factory=Invoked)
     mask: Mask = field(default_factory=Mask)  # over the secrets that any of them got

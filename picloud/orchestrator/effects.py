@@ -7,14 +7,14 @@ see; it is never committed. What a savepoint takes back would not have been done
 import enum
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from picloud.model import WHATEVER, Entry, Guard, HeaderList, Invocation, Value, shared_name
+from picloud.model import WHATEVER, Entry, Guard, HeaderList, Invocation, NewJob, SentJob, Value, shared_name
 from picloud.orchestrator.attempt import Jobs, KeptAnswers, KeyValues, Savepoint, Work, WorkSource
 from picloud.orchestrator.outbound.messages import Outgoing
 
-_VALUES_BYTES_MAX = 4 * 1024 * 1024  # of those that are kept to be shown; a run may write far more
+_VALUES_BYTES_MAX = 4 * 1024 * 1024  # of those that are kept to be shown, and of payloads; a run may write far more
 
 
 class Change(enum.StrEnum):
@@ -51,26 +51,61 @@ class WouldBe:
     made: bool  # a dry run may be allowed to
 
 
+class JobChange(enum.StrEnum):
+    """What is done about a job."""
+
+    SEND = "send"
+    KEEP = "keep"  # it would have been sent, but there is one with its key
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class JobTouched:
+    """One job that was sent or cancelled."""
+
+    script: str  # that did
+    change: JobChange
+    id: str | None  # of one that is there
+    job: NewJob | None = None  # that was sent; without its payload if that is `cut`
+    payload_bytes: int = 0
+    cut: bool = False  # there are too many payloads to show this one
+
+
 class Effects:
     """What one attempt did, in order. Used by one thread."""
 
     def __init__(self) -> None:
         self.writes: list[Write] = []
+        self.jobs: list[JobTouched] = []
         self.requests: list[WouldBe] = []
         self.script = ""  # whose host call is being done
         self.is_increase = False
-        self._values_bytes = 0
+        self._values_bytes = self._payload_bytes = 0
 
     def clear(self) -> None:
         """Another attempt begins: what the one before did is nothing."""
         self.writes.clear()
+        self.jobs.clear()
         self.requests.clear()
-        self._values_bytes = 0
+        self._values_bytes = self._payload_bytes = 0
 
     def asked(self, script: str, request: Outgoing, *, made: bool) -> None:
         """A request to another server is next."""
         size = len(request.body)
         self.requests.append(WouldBe(script, request.method, str(request.url), request.headers, size, made))
+
+    def sent(self, job: NewJob, sent: SentJob) -> None:
+        """A job was sent; or there is one with its key, and it was not."""
+        size = len(job.request.body)
+        self._payload_bytes += size
+        cut = self._payload_bytes > _VALUES_BYTES_MAX
+        shown = replace(job, request=replace(job.request, body=b"")) if cut else job
+        change, there = (JobChange.SEND, None) if sent.created else (JobChange.KEEP, sent.id)
+        self.jobs.append(JobTouched(self.script, change, there, shown, size, cut))
+
+    def cancelled(self, job: str) -> None:
+        """A job that was waiting will not run."""
+        self.jobs.append(JobTouched(self.script, JobChange.CANCEL, job))
 
     def wrote(self, space: str, key: str, entry: Entry | None, before: Entry | None) -> None:
         """A key was written: what is there now, and was before."""
@@ -110,6 +145,7 @@ class _WatchedWork:
         self._work = work
         self._effects = effects
         self._kv = _WatchedKeyValues(work.kv, effects)
+        self._jobs = _WatchedJobs(work.jobs, effects)
 
     @property
     def deadline(self) -> float:
@@ -133,7 +169,7 @@ class _WatchedWork:
     @property
     def jobs(self) -> Jobs:
         """Those that it sends."""
-        return self._work.jobs
+        return self._jobs
 
     @property
     def writes(self) -> bool:
@@ -143,13 +179,13 @@ class _WatchedWork:
     @contextmanager
     def savepoint(self) -> Iterator[Savepoint]:
         """What is done in the block can be undone, and is then not noted."""
-        noted, savepoint = len(self._effects.writes), None
+        writes, jobs, savepoint = len(self._effects.writes), len(self._effects.jobs), None
         try:
             with self._work.savepoint() as savepoint:
                 yield savepoint
         finally:
             if savepoint and savepoint.restored:
-                del self._effects.writes[noted:]
+                del self._effects.writes[writes:], self._effects.jobs[jobs:]
 
     def commit(self, invocation: Invocation) -> None:
         """Nothing: `close` rolls it back."""
@@ -157,6 +193,25 @@ class _WatchedWork:
     def close(self) -> None:
         """Roll back."""
         self._work.close()
+
+
+class _WatchedJobs:
+    """What it does with jobs; see `attempt.Jobs`."""
+
+    def __init__(self, jobs: Jobs, effects: Effects) -> None:
+        self._jobs = jobs
+        self._effects = effects
+
+    def send(self, job: NewJob) -> SentJob:
+        sent = self._jobs.send(job)
+        self._effects.sent(job, sent)
+        return sent
+
+    def cancel(self, script: str, job: str) -> bool:
+        was_waiting = self._jobs.cancel(script, job)
+        if was_waiting:
+            self._effects.cancelled(job)
+        return was_waiting
 
 
 class _WatchedKeyValues:

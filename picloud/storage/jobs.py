@@ -22,13 +22,21 @@ Run = Callable[[str, Mapping[str, Any]], list[tuple[Any, ...]]]
 """Runs one statement in the transaction that is meant → its rows."""
 
 # Whoever has sent one with this key and not committed yet is waited for.
-_SEND = """INSERT INTO jobs (id, script, trigger, request, priority, due_at, key, ordering_key, position, max_attempts)
+_SEND = """INSERT INTO jobs
+    (id, script, trigger, request, priority, due_at, key, ordering_key, position, max_attempts, sender)
   VALUES (%(id)s::uuid, %(script)s, %(trigger)s, %(request)s, %(priority)s,
     coalesce(%(due_at)s::timestamptz, clock_timestamp() + %(delay_ms)s * interval '1 ms'),
-    %(key)s, %(ordering_key)s, %(position)s, %(max_attempts)s)
-  ON CONFLICT (script, key) WHERE key IS NOT NULL DO NOTHING RETURNING 1"""
+    %(key)s, %(ordering_key)s, %(position)s, %(max_attempts)s, %(sender)s)
+  ON CONFLICT (script, key) WHERE key IS NOT NULL AND state <> 'cancelled' DO NOTHING RETURNING 1"""
 
-_TWIN = "SELECT id::text FROM jobs WHERE script = %(script)s AND key = %(key)s"
+_TWIN = "SELECT id::text FROM jobs WHERE script = %(script)s AND key = %(key)s AND state <> 'cancelled'"
+
+# Nobody waits for one that is running, not even its own run, whose transaction holds it.
+_CANCEL = """UPDATE jobs SET state = 'cancelled', ended_at = clock_timestamp() WHERE id =
+  (SELECT id FROM jobs WHERE id = %(id)s::uuid AND state = 'queued' AND %(script)s IN (script, sender) AND NOT EXISTS
+    (SELECT 1 FROM job_attempts WHERE job = jobs.id AND outcome IS NULL
+      AND deadline > clock_timestamp() - interval '30 s')
+    FOR NO KEY UPDATE SKIP LOCKED) RETURNING 1"""
 
 _POSITION = """INSERT INTO lanes AS it (script, ordering_key, last) VALUES (%(script)s, %(ordering_key)s, 1)
   ON CONFLICT (script, ordering_key) DO UPDATE SET last = it.last + 1 RETURNING last"""
@@ -40,7 +48,7 @@ def send(run: Run, job: NewJob) -> SentJob:
         "id": new_id(), "script": job.script, "trigger": str(job.request.trigger),
         "request": msgspec.msgpack.encode(job.request), "priority": job.priority, "due_at": job.due_at,
         "delay_ms": job.delay_ms, "key": job.key, "ordering_key": job.ordering_key,
-        "position": None, "max_attempts": job.max_attempts,
+        "position": None, "max_attempts": job.max_attempts, "sender": job.sender,
     }  # fmt: skip
     while True:
         if job.key is not None and (twin := run(_TWIN, row)):
@@ -70,7 +78,7 @@ def ring(pool: Pool) -> None:
 class Jobs:
     """What one invocation's transaction does with jobs; every method may raise what `UnitOfWork.read` does."""
 
-    def __init__(self, write: Run, will_ring: Callable[[], None]) -> None:
+    def __init__(self, write: Run, will_ring: Callable[..., None]) -> None:
         self._write = write
         self._will_ring = will_ring
 
@@ -78,3 +86,8 @@ class Jobs:
         """Store one with all else that the invocation does."""
         self._will_ring()
         return send(self._write, job)
+
+    def cancel(self, script: str, job: str) -> bool:
+        """Whether it waited, is the script's or was sent by it, and never runs now."""
+        self._will_ring(also_undone=True)
+        return bool(self._write(_CANCEL, {"id": job, "script": script}))

@@ -96,7 +96,7 @@ class UnitOfWork:
         self.kv = KeyValues(self)
         self.answers = KeptAnswers(self)
         self.jobs = Jobs(self.write, self.will_ring)
-        self._rings = False
+        self._rings = self._holds = False
 
     @property
     def writes(self) -> bool:
@@ -158,15 +158,21 @@ class UnitOfWork:
         if self._rings:
             self._units.ring()
 
-    def will_ring(self) -> None:
-        """What it stores is something for those who run jobs: they are told after the COMMIT."""
+    def will_ring(self, *, also_undone: bool = False) -> None:
+        """What it stores is something for those who run jobs: they are told after the COMMIT.
+
+        ``also_undone``: it holds jobs, which those pass over meanwhile: they are told, too, if it is rolled back.
+        """
         self._rings = True
+        self._holds = self._holds or also_undone
 
     def close(self) -> None:
         """Give the connection back; what is not committed is rolled back."""
         if self._connection is not None:
             self._units.end(self._connection)
             self._connection = None
+            if self._holds:
+                self._units.ring()
 
 
 class Savepoint:

@@ -119,7 +119,7 @@ class Engine:
         self.journal = Journal(self._recorder, problems.status_of)
         invoking = Invoking(self.router, self.admission, self._reserve, self.journal)
         self._fetcher = Fetcher(system_lookup, private_hosts(settings.private_hosts))
-        self.calls = {**bindings(self._fetcher, self._secrets), **invoking.table()}
+        self.calls = {**bindings(self._fetcher, self._secrets, self.router), **invoking.table()}
         self._streams = Streams(share.streams)
         self.at_stop = ExitStack()  # what others have opened beside it
 

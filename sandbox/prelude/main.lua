@@ -1,6 +1,7 @@
 -- Owns: one run from request to answer: limits on, script, response, limits off; and what an error means.
 -- Everything goes back to Python flat: KIND, then strings and integers.
 local modules = ...
+local after = modules.after
 local bundle, environment, fault, host, json = modules.bundle, modules.environment, modules.fault, modules.host, modules.json
 local log, remote, request_of, response = modules.log, modules.remote, modules.request, modules.response
 local stream = modules.stream
@@ -33,7 +34,11 @@ local function perform()
     return nil
   end
   local value = main_chunk() -- these two names are what tracebacks show
-  if type(value) == "function" and not stream.is_stream(value) then
+  local wanted = request_of.wanted()
+  if wanted then
+    after.call(wanted)
+    value = nil
+  elseif type(value) == "function" and not stream.is_stream(value) then
     local handler = value
     value = handler(request)
   end

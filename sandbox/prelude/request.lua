@@ -7,7 +7,7 @@ local unpack_value = string.unpack
 local error, rawget, rawset, setmetatable, type = error, rawget, rawset, setmetatable, type
 local raise = fault.raise
 
-local query_string, body, event, packed_params, packed_headers -- the request's own, whatever a script does to `request`
+local query_string, body, trigger, event, packed_params, packed_headers -- the request's own, whatever a script does to `request`
 local refused -- the words of the last body that was not what the script asked for
 
 -- name, value, … as sandbox/protocol.py packs them
@@ -142,18 +142,34 @@ local REQUEST = {
 }
 
 -- The fields of `request` in the order of sandbox/protocol.py.
-local function make(method, path, query, host, remote_addr, id, trigger, event_json, body_text, params, headers)
+local function make(method, path, query, host, remote_addr, id, why, event_json, body_text, params, headers)
   own_headers, refused = nil, nil
-  query_string, body, event, packed_params, packed_headers = query, body_text, event_json, params, headers
+  query_string, body, packed_params, packed_headers = query, body_text, params, headers
+  trigger, event = why, event_json
   return setmetatable({
     method = method,
     path = path,
     host = host,
     remote_addr = remote_addr,
     id = id,
-    trigger = trigger,
+    trigger = why,
     body = body_text,
   }, REQUEST)
+end
+
+-- The name of the function that `after` asked for, if this run is for that. Jobs alone get such an event, and from the
+-- trusted side: an event that somebody publishes is another trigger.
+local function wanted()
+  local value = trigger == "job" and event ~= "" and json.decode(event)
+  return type(value) == "table" and value.after or nil
+end
+
+-- What a job was sent with; nil for null.
+local function payload()
+  local value = methods.json()
+  if value ~= json.null then
+    return value
+  end
 end
 
 -- Whether an error is a body's, uncaught.
@@ -161,4 +177,4 @@ local function is_refusal(value)
   return refused ~= nil and value == refused
 end
 
-return { is_refusal = is_refusal, make = make }
+return { is_refusal = is_refusal, make = make, payload = payload, wanted = wanted }

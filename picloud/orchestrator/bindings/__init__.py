@@ -5,20 +5,24 @@ is an error at the script's line, in its words. It writes through the attempt's 
 `dispatch` can undo it.
 
     http      requests to other servers
+    jobs      work for later
     kv        keys and values
     secrets   values that settings grant by name
     zones     what the clocks of time zones show
+    granting  which scripts it may have run
     reading   what arguments must be
 """
 
 from collections.abc import Mapping
 
 from picloud.orchestrator.attempt import Binding
-from picloud.orchestrator.bindings import http, kv, secrets, zones
+from picloud.orchestrator.bindings import http, jobs, kv, secrets, zones
+from picloud.orchestrator.bindings.granting import Resolver
 from picloud.orchestrator.bindings.secrets import Values
 from picloud.orchestrator.outbound.fetching import Fetcher
 
 
-def bindings(fetcher: Fetcher, secret_values: Values) -> Mapping[str, Binding]:
-    """All host calls."""
-    return {**kv.TABLE, **zones.TABLE, **http.table(fetcher), **secrets.table(secret_values)}
+def bindings(fetcher: Fetcher, secret_values: Values, resolver: Resolver) -> Mapping[str, Binding]:
+    """All host calls but `invoke`'s, which needs sandboxes."""
+    needs_nobody = {**kv.TABLE, **zones.TABLE}
+    return {**needs_nobody, **http.table(fetcher), **secrets.table(secret_values), **jobs.table(resolver)}

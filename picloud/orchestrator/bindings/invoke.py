@@ -18,11 +18,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Protocol
 
-from picloud.errors import ConcurrencyLimit, DeadlinePassed, Forbidden, InvalidRequest, Overloaded
+from picloud.errors import ConcurrencyLimit, DeadlinePassed, InvalidRequest, Overloaded
 from picloud.model import (
-    Access,
     HeaderList,
     LogLine,
     Outcome,
@@ -35,6 +33,7 @@ from picloud.model import (
 )
 from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.attempt import Attempt, Binding, Runner
+from picloud.orchestrator.bindings.granting import Resolver, granted
 from picloud.orchestrator.bindings.reading import latin, text
 from picloud.orchestrator.journal import Journal
 from picloud.orchestrator.streaming import whole
@@ -42,13 +41,6 @@ from picloud.settings import INVOKE_DEPTH_MAX
 
 _HEADERS_MAX = 100
 _METHOD_BYTES_MAX = 20
-
-
-class Resolver(Protocol):
-    """What knows the active version of a script."""
-
-    def resolve(self, name: str) -> Program:
-        """NotFound, DatabaseUnavailable."""
 
 
 class Invoking:
@@ -68,7 +60,7 @@ class Invoking:
         if attempt.depth >= INVOKE_DEPTH_MAX:
             raise InvalidRequest(f"scripts invoke each other at most {INVOKE_DEPTH_MAX} deep")
         name, request = _request(attempt.request, arguments)
-        program = _until(_granted(attempt, self._resolver.resolve(name)), attempt.deadline)
+        program = _until(granted(self._resolver, name, attempt.program), attempt.deadline)
         if len(request.body) > program.settings.limits.request_bytes:
             raise InvalidRequest(f"'{name}' takes at most {program.settings.limits.request_bytes} bytes")
         started_at, lines = datetime.now(UTC), list[LogLine]()
@@ -92,14 +84,6 @@ class Invoking:
             return run
 
 
-def _granted(attempt: Attempt, program: Program) -> Program:
-    """What a token guards, no script opens to everybody by invoking it."""
-    settings, name = attempt.program.settings, program.script
-    if program.settings.access is Access.TOKEN and name not in (attempt.program.script, *settings.invoke):
-        raise Forbidden(f"'{name}' wants a token: to invoke it, this script's setting `invoke` must name it")
-    return program
-
-
 def _request(caller: Request, arguments: Sequence[bytes]) -> tuple[str, Request]:
     if len(arguments) < 5 or len(arguments) % 2 == 0 or len(arguments) > 5 + 2 * _HEADERS_MAX:
         raise InvalidRequest(f"needs a script, a method, a path, a query, a body and at most {_HEADERS_MAX} headers")
@@ -116,6 +100,7 @@ def _request(caller: Request, arguments: Sequence[bytes]) -> tuple[str, Request]
         host=caller.host,
         remote_addr=caller.remote_addr,
         trigger=Trigger.INVOKE,
+        event_depth=caller.event_depth,
     )
     return text(name, "a script's name"), request
 

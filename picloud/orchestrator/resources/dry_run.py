@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from picloud.model import Outcome, Response, StoredLine, Value, ValueKind
 from picloud.orchestrator.dry_run import Rehearsed
-from picloud.orchestrator.effects import Change, WouldBe, Write
+from picloud.orchestrator.effects import Change, JobChange, JobTouched, WouldBe, Write
 from picloud.orchestrator.masking import MASK, Mask
 from picloud.orchestrator.resources.logs import LineShape, line_shape
 from picloud.orchestrator.resources.shapes import Headers, body_shape, headers_shape
@@ -66,7 +66,22 @@ class WouldBeEvent(msgspec.Struct):
 
 
 class WouldBeJob(msgspec.Struct):
-    """A job that would be queued."""
+    """A job that would be queued, or cancelled."""
+
+    script: Annotated[str, Meta(description="that sends or cancels it: this one, or one that it invokes")]
+    change: Annotated[JobChange, Meta(description="`keep`: there is one with its key, so that none is queued")]
+    id: Annotated[str | None, Meta(description="of the one that is there; null: it would be a new one")]
+    to: Annotated[str | None, Meta(description="the script that would run; null: it would be cancelled")] = None
+    function: Annotated[str | None, Meta(description="of that script, which `after` would have called")] = None
+    payload: Annotated[Any, Meta(description="JSON; null if it is `cut`")] = None
+    payload_bytes: int = 0
+    cut: Annotated[bool, Meta(description="whether `payload` is left out: at most 4 MiB of all are shown")] = False
+    delay_ms: Annotated[int, Meta(description="from the commit on")] = 0
+    due_at: Annotated[datetime | None, Meta(description="null: when `delay_ms` have passed")] = None
+    key: str | None = None
+    ordering_key: str | None = None
+    priority: int = 0
+    max_attempts: Annotated[int | None, Meta(description="null: as the settings of that script say")] = None
 
 
 class DryRunShape(msgspec.Struct):
@@ -76,7 +91,7 @@ class DryRunShape(msgspec.Struct):
     version: int
     outcome: Outcome
     error: Annotated[str, Meta(description="why there is no answer")]
-    would_commit: Annotated[bool, Meta(description="whether a real run would keep what is in `writes`")]
+    would_commit: Annotated[bool, Meta(description="whether a real run would keep what is in `writes` and `jobs`")]
     response: ScriptResponse | None
     logs: list[LineShape]
     writes: list[WouldBeWrite]
@@ -100,7 +115,7 @@ def dry_run_shape(it: Rehearsed, scripts: frozenset[str] | None) -> DryRunShape:
         logs=list(_lines(it, scripts)),
         writes=[_write(one, it.mask) for one in it.effects.writes if _may_see(one.script, scripts)],
         events=[],
-        jobs=[],
+        jobs=[_job(one, it.mask) for one in it.effects.jobs if _may_see(one.script, scripts)],
         requests=[_request(one, it.mask) for one in it.effects.requests if _may_see(one.script, scripts)],
     )
 
@@ -140,12 +155,40 @@ def _write(it: Write, mask: Mask) -> WouldBeWrite:
 def _value(value: Value, mask: Mask) -> tuple[Any, bool]:
     if value.kind is ValueKind.BYTES:
         return b64encode(mask.raw(value.raw)).decode(), True
-    shown = mask.text(value.document)
+    return _document(value.document, mask), False
+
+
+def _document(text: str, mask: Mask) -> Any:
+    """What a JSON text says."""
+    shown = mask.text(text)
     try:
         msgspec.json.decode(shown, type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError):  # a number was masked, or part of one
-        return shown, False
-    return msgspec.Raw(shown.encode()), False
+        return shown
+    return msgspec.Raw(shown.encode())
+
+
+def _job(it: JobTouched, mask: Mask) -> WouldBeJob:
+    if it.job is None:
+        return WouldBeJob(it.script, it.change, it.id)
+    job = it.job
+    event = msgspec.json.decode(job.request.event) if job.request.event else {}
+    return WouldBeJob(
+        it.script,
+        it.change,
+        it.id,
+        to=job.script,
+        function=event.get("after"),
+        payload=None if it.cut else _document(job.request.body.decode(), mask),
+        payload_bytes=it.payload_bytes,
+        cut=it.cut,
+        delay_ms=job.delay_ms,
+        due_at=job.due_at,
+        key=job.key and mask.text(job.key),
+        ordering_key=job.ordering_key and mask.text(job.ordering_key),
+        priority=job.priority,
+        max_attempts=job.max_attempts,
+    )
 
 
 def _request(it: WouldBe, mask: Mask) -> WouldBeRequest:

@@ -8,7 +8,7 @@ CREATE TABLE jobs (
     request      bytea NOT NULL,                -- MessagePack of a Request
     priority     smallint NOT NULL,
     due_at       timestamptz NOT NULL,
-    key          text COLLATE "C",              -- of a script's jobs, one is kept with a key
+    key          text COLLATE "C",              -- of a script's jobs, one is kept with a key, unless it is cancelled
     ordering_key text COLLATE "C",
     position     bigint,                        -- among those with its ordering key
     attempts     integer NOT NULL DEFAULT 0,    -- that failed, of …
@@ -21,10 +21,11 @@ CREATE TABLE jobs (
     error        text NOT NULL DEFAULT '',
     status       smallint,                      -- of its answer …
     headers      text,                          -- … JSON: [[NAME, VALUE], …]
-    body         bytea
+    body         bytea,
+    sender       text                           -- the script that sent it; NULL: no script did
 ) WITH (fillfactor = 80);
 
-CREATE UNIQUE INDEX jobs_by_key ON jobs (script, key) WHERE key IS NOT NULL;
+CREATE UNIQUE INDEX jobs_by_key ON jobs (script, key) WHERE key IS NOT NULL AND state <> 'cancelled';
 CREATE INDEX jobs_ready ON jobs (priority DESC, due_at, id) WHERE state = 'queued';
 CREATE INDEX jobs_due ON jobs (due_at) WHERE state = 'queued';
 CREATE INDEX jobs_in_order ON jobs (script, ordering_key, position) WHERE state = 'queued' AND ordering_key IS NOT NULL;
