@@ -100,12 +100,9 @@ def _job(it: Mapping[str, Any]) -> str:
 def _how(it: Mapping[str, Any]) -> str:
     """When and how a job is to run, as far as that was said."""
     due = it["due_at"] or (f"in {it['delay_ms'] / 1000:g} s" if it["delay_ms"] else "")
-    words = ("key", "ordering_key", "priority", "max_attempts")
-    said = [
-        due,
-        *(f"{word.replace('_', ' ')} {json.dumps(it[word], ensure_ascii=False)}" for word in words if it[word]),
-    ]
-    return "".join(f", {part}" for part in said if part)
+    given = ((word, it[word]) for word in ("key", "ordering_key", "priority", "max_attempts"))
+    said = [f"{word} {json.dumps(value, ensure_ascii=False)}" for word, value in given if value]
+    return "".join(f", {part}" for part in (due, *said) if part)
 
 
 def _value(it: Mapping[str, Any]) -> str:

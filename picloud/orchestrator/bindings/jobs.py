@@ -6,10 +6,9 @@
 | jobs.after  | `script` or `function`, its name, payload                               | id                         |
 | jobs.cancel | id                                                                      | `1` if it waited, else `0` |
 
-What is left out is empty; a payload is JSON, `at` counts from 1970. Of a script's jobs one is kept with a key: who sends
-another one gets the id of that, and `0`. `after` with a function is a job of the script that
-asks, and `request.event` tells the prelude which function to call: it heeds a job's event alone, and nobody else makes
-jobs that have one.
+What is left out is empty; a payload is JSON, `at` counts from 1970. Of a script's jobs one is kept with a key: who
+sends another gets that one's id, and `0`. `after` with a function is a job of the script that asks; `request.event`
+tells the prelude which function to call: it heeds a job's event alone, and nobody else makes jobs that have one.
 """
 
 import re
