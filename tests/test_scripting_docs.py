@@ -34,6 +34,8 @@ LIBRARIES = [
         "kv",
         "http",
         "invoke",
+        "jobs",
+        "after",
         "stream",
     )
 ]

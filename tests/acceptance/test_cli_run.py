@@ -204,6 +204,11 @@ def test_time_zones_are_there_and_what_needs_a_database_is_not(tmp_path: Path, e
     stored = run(environment, tmp_path, script(tmp_path, "local x = kv.get('a')"))
     assert (wrong.returncode, stored.returncode) == (1, 1)
     assert b"main.lua:1: kv.get: needs a server: deploy the script, then `picloud invoke" in stored.stderr
+    for source, name in (("jobs.send('a')", "send"), ("jobs.cancel('a')", "cancel"), ("after('a')", "after")):
+        sent = run(environment, tmp_path, script(tmp_path, f"{source} return 1"))
+        assert (
+            f"main.lua:1: jobs.{name}: needs a server: deploy the script, then `picloud invoke".encode() in sent.stderr
+        )
 
 
 def test_a_stream_is_printed_as_it_is_made(tmp_path: Path, environment: dict[str, str]) -> None:

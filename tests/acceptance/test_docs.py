@@ -24,6 +24,7 @@ from tests.stateful import Stateful, without_database
 
 SECRETS = {"MAIL_KEY": "a key"}
 GRANTED = Settings(secrets=tuple(SECRETS))
+OTHERS = {"mail": Settings()}
 LANGUAGES = {"sh", "lua", "toml", "json", "html", "console", "text", ""}
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -43,7 +44,9 @@ def hosting(block: Block, request: pytest.FixtureRequest) -> Iterator[CallHost]:
         yield without_database() if "zone" in block.text else refuse
         return
     with (
-        closing(Stateful(request.getfixturevalue("database"), settings=GRANTED, secret_values=SECRETS)) as stateful,
+        closing(
+            Stateful(request.getfixturevalue("database"), settings=GRANTED, secret_values=SECRETS, others=OTHERS)
+        ) as stateful,
         stateful.committing() as calls,
     ):
         yield calls

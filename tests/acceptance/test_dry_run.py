@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
@@ -183,6 +184,41 @@ def test_scripts_that_are_invoked_are_part_of_it(ours: Running) -> None:
     assert lines == [("inner", "info"), ("inner", "error"), ("inner", "info")]
 
 
+def test_jobs_are_told_and_not_sent(ours: Running) -> None:
+    source = """
+    function later() end
+    return function(request)
+      jobs.send("sender", { to = "Ada" }, { delay_s = 60, key = "k" })
+      local how = { at = "2020-01-01T00:00:00Z", ordering_key = "o", priority = 5, max_attempts = 1 }
+      local id = jobs.send("sender", nil, how)
+      jobs.send("sender", 1, { key = "k" })
+      pcall(jobs.send, "nobody")
+      after("later", { n = 1 })
+      jobs.cancel(id)
+      return nil
+    end"""
+    ours.deploy("sender", source)
+    before = contents(ours)
+    shown = dry(ours, "sender")
+    assert contents(ours) == before
+    sent, other, kept, after, cancelled = shown["jobs"]
+    first = {
+        "script": "sender", "change": "send", "id": None, "to": "sender", "function": None, "payload": {"to": "Ada"},
+        "payload_bytes": 12, "cut": False, "delay_ms": 60_000, "due_at": None, "key": "k", "ordering_key": None,
+        "priority": 0, "max_attempts": None,
+    }  # fmt: skip
+    assert sent == first
+    plain = first | {"delay_ms": 0, "key": None}
+    assert other == plain | {
+        "payload": None, "payload_bytes": 4, "ordering_key": "o", "priority": 5, "max_attempts": 1,
+    }  # fmt: skip
+    assert kept == first | {
+        "change": "keep", "id": kept["id"], "payload": 1, "payload_bytes": 1, "delay_ms": 0,
+    }  # fmt: skip
+    assert after == plain | {"function": "later", "payload": {"n": 1}, "payload_bytes": 7}
+    assert (cancelled["change"], cancelled["to"]) == ("cancel", None)
+
+
 def test_secrets_are_masked(ours: Running, world: World) -> None:
     assert ours.api("PUT", "secrets/KEY", {"value": "12345678"}).status == 201
     source = f"""
@@ -257,6 +293,26 @@ def test_the_command_line_tells_it_apart(ours: Running, world: World) -> None:
     assert [it["key"] for it in whole["writes"]] == ["a"]
     assert ours.cli("kv", "ls", "cli").stdout == b""
     assert ours.cli("invocations", "cli").stdout == b""
+
+
+def test_the_command_line_tells_jobs_too(ours: Running) -> None:
+    source = """
+    function later() end
+    jobs.send("cli-sender", { to = "\\27[2J" }, { delay_s = 1.5, key = "k", priority = 5 })
+    local id = after("later")
+    jobs.cancel(id)
+    jobs.send("cli-sender", ("x"):rep(500), { key = "k", at = time.now() + 3600 })
+    return "done"
+    """
+    ours.deploy("cli-sender", source)
+    done = ours.cli("invoke", "cli-sender", "--dry-run")
+    sent, after, cancelled, kept, _ = done.stderr.decode().splitlines()
+    assert sent == 'would send a job to cli-sender: {"to": "\\u001b[2J"}, in 1.5 s, key "k", priority 5'
+    assert after == "would send a job to cli-sender for its function later: null"
+    assert re.fullmatch(r"would cancel the job [0-9a-f-]{36}", cancelled)
+    assert re.fullmatch(
+        r'would keep a job to cli-sender: "x{199}…, 20\S+Z, key "k"; [0-9a-f-]{36} is there with its key', kept
+    )
 
 
 def test_the_command_line_fails_as_the_script_does(ours: Running, world: World) -> None:

@@ -7,8 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from picloud.model import Guard, Value
-from picloud.orchestrator.effects import Change, Effects, WatchedSource
+from picloud.model import Guard, NewJob, Request, SentJob, Trigger, Value
+from picloud.orchestrator.effects import Change, Effects, JobChange, JobTouched, WatchedSource
 from picloud.storage.unit_of_work import UnitsOfWork
 
 SPACE = "script 1"
@@ -61,6 +61,47 @@ def test_what_a_savepoint_takes_back_is_forgotten(units: UnitsOfWork) -> None:
             work.kv.put(SPACE, "raised", Value.of_number(1), None, Guard())
             raise KeyError
     assert [it.key for it in effects.writes] == ["a", "kept"]
+
+
+def job(body: bytes = b"null", key: str | None = None) -> NewJob:
+    return NewJob("mail", Request("", "POST", "/", "", (), body, trigger=Trigger.JOB), key=key)
+
+
+def test_a_job_is_noted_with_the_one_that_has_its_key(units: UnitsOfWork) -> None:
+    effects = Effects()
+    effects.script = "test"
+    with closing(WatchedSource(units, effects).begin(soon())) as work:
+        sent = work.jobs.send(job(key="k"))
+        assert work.jobs.send(job(key="k")) == SentJob(sent.id, created=False)
+        assert work.jobs.cancel("mail", sent.id)
+        assert not work.jobs.cancel("mail", sent.id)
+    assert effects.jobs == [
+        JobTouched("test", JobChange.SEND, None, job(key="k"), 4),
+        JobTouched("test", JobChange.KEEP, sent.id, job(key="k"), 4),
+        JobTouched("test", JobChange.CANCEL, sent.id),
+    ]
+    effects.clear()
+    assert effects.jobs == []
+
+
+def test_jobs_that_a_savepoint_takes_back_are_forgotten(units: UnitsOfWork) -> None:
+    effects = Effects()
+    with closing(WatchedSource(units, effects).begin(soon())) as work:
+        work.jobs.send(job(b"1"))
+        with work.savepoint() as before:
+            work.jobs.send(job(b"2"))
+            before.restore()
+        work.jobs.send(job(b"3"))
+    assert [it.job and it.job.request.body for it in effects.jobs] == [b"1", b"3"]
+
+
+def test_payloads_that_are_too_many_are_not_held(units: UnitsOfWork) -> None:
+    effects, large = Effects(), b'"' + b"x" * 1024 * 1024 + b'"'
+    with closing(WatchedSource(units, effects).begin(soon())) as work:
+        for _ in range(5):
+            work.jobs.send(job(large))
+    assert [(it.cut, it.payload_bytes) for it in effects.jobs] == [(at > 2, len(large)) for at in range(5)]
+    assert [len(it.job.request.body) for it in effects.jobs if it.job] == [len(large)] * 3 + [0, 0]
 
 
 def test_nothing_is_committed_even_if_that_is_asked_for(units: UnitsOfWork) -> None:

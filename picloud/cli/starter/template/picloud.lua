@@ -17,7 +17,7 @@
 ---@field host string
 ---@field remote_addr string
 ---@field id string The invocation's.
----@field trigger "http"|"invoke" Why the script runs.
+---@field trigger "http"|"invoke"|"job"|"event"|"schedule" Why the script runs.
 ---@field event any The event that the script runs for; nil without one.
 request = {}
 
@@ -416,6 +416,35 @@ function kv.open(name) end
 ---@param request? picloud.Invoke
 ---@return picloud.Answer
 function invoke(name, request) end
+
+---Work for later: runs of scripts that are asked for now. They are stored with what the invocation does, or not at all.
+jobs = {}
+
+---@class picloud.JobOptions
+---@field delay_s? number In so many seconds.
+---@field at? string|number Then instead: RFC 3339, or seconds since 1970.
+---@field key? string Of a script's jobs, one is kept with a key.
+---@field max_attempts? integer 1 to 100; without it, as the settings of the script that runs say.
+---@field priority? integer -100 to 100; without it, 0.
+---@field ordering_key? string Those with the same one run one after the other.
+
+---Have a script run with a payload as its body. It sees `request.trigger` `job`.
+---@param name string
+---@param payload? any What can be JSON.
+---@param options? picloud.JobOptions
+---@return string id
+---@return boolean created false: there is one with its key.
+function jobs.send(name, payload, options) end
+
+---@param id string Of a job that this script has sent, or one of its own.
+---@return boolean cancelled Whether it was waiting, and now never runs.
+function jobs.cancel(id) end
+
+---Have a global function of this script called in a run of its own once the answer has left; or another script run.
+---@param name string
+---@param payload? any
+---@return string id
+function after(name, payload) end
 
 ---Return this, as the answer or as its `body`, to send the body while it is made: `write` sends a piece at once.
 ---What the invocation did is stored before; after that `kv` and `invoke` are an error.

@@ -1,4 +1,4 @@
-"""Jobs that scripts send, on a real PostgreSQL: what is stored with an invocation's commit, once, in order, or refused."""
+"""Jobs that scripts send, on a real PostgreSQL: what is stored with a commit, once, in order, or refused."""
 
 import threading
 from collections.abc import Iterator
