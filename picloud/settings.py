@@ -124,9 +124,12 @@ class ServerSettings:
     private_hosts: str = _setting(
         "", "hosts of the network inside that scripts may call: `name[:port]`, comma-separated", _private_hosts
     )
-    retention_days: int = _setting(14, "days that invocations and logs are kept", _count(36_500))
+    retention_days: int = _setting(14, "days that invocations, logs and jobs that ended are kept", _count(36_500))
     retention_rows: int = _setting(
-        200_000, "invocations that are kept at most, and ten times as many log lines", _count(100_000_000)
+        200_000, "invocations, and jobs, that are kept at most, and ten times as many log lines", _count(100_000_000)
+    )
+    dead_days: int = _setting(
+        90, "days that dead letters are kept: jobs that failed as often as they may", _count(36_500)
     )
     sandbox_user: str = _setting(
         "", "user of the sandboxes when started as root; empty: `picloud-sandbox`, else 65281", str

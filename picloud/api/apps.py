@@ -19,10 +19,12 @@ from picloud.manager.settings import ScriptSettings
 from picloud.manager.tokens import Tokens
 from picloud.manager.uploads import Uploads
 from picloud.manager.values import Values
+from picloud.orchestrator.enqueue import Enqueuing
 from picloud.orchestrator.feed import Feed
 from picloud.orchestrator.ingress import PREFIX, Ingress, ScriptResolver
+from picloud.orchestrator.recording import Values as SecretValues
 from picloud.orchestrator.request import Proxies
-from picloud.orchestrator.resources import invoke, logs, records, replay
+from picloud.orchestrator.resources import dead_letters, invoke, jobs, logs, records, replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,10 @@ class Collaborators:
     runs: invoke.Runs
     every_version: replay.VersionSource
     ingress: Ingress
+    enqueuing: Enqueuing
+    jobs: dead_letters.Requests
+    dead_letters: dead_letters.Letters
+    secret_values: SecretValues
     reading: Callable[[], AbstractContextManager[None]]  # see BodiesInTurn
     proxies: Proxies
     records: records.RecordReader
@@ -68,7 +74,7 @@ def routes(our: Collaborators) -> openapi.Routes:
         (f"{script}/versions/{{number}}", versions.VersionResource(our.versions)),
         (f"{script}/kv", values.ValuesResource(our.values)),
         (f"{script}/kv/{{key:path}}", values.ValueResource(our.values)),
-        (f"{script}/invoke", invoke.InvokeResource(our.resolver, our.runs, our.proxies)),
+        (f"{script}/invoke", invoke.InvokeResource(our.resolver, our.runs, our.enqueuing, our.proxies)),
         (f"{api}/routes", script_routes.RoutesResource(our.routes)),
         (f"{api}/routes/{{route}}", script_routes.RouteResource(our.routes)),
         (f"{api}/invocations", records.InvocationsResource(our.records)),
@@ -77,6 +83,15 @@ def routes(our: Collaborators) -> openapi.Routes:
             f"{api}/invocations/{{identifier}}/replay",
             replay.ReplayResource(our.records, our.resolver, our.every_version, our.runs),
         ),
+        (f"{api}/jobs", jobs.JobsResource(our.jobs)),
+        (f"{api}/jobs/{{job}}", jobs.JobResource(our.jobs)),
+        (f"{api}/queue", jobs.QueueResource(our.jobs)),
+        (f"{api}/dead-letters", dead_letters.DeadLettersResource(our.jobs, our.dead_letters)),
+        (
+            f"{api}/dead-letters/{{letter}}",
+            dead_letters.DeadLetterResource(our.jobs, our.dead_letters, our.lines, our.resolver, our.secret_values),
+        ),
+        (f"{api}/dead-letters/{{letter}}/retry", dead_letters.RetryResource(our.dead_letters)),
         (f"{api}/secrets", secrets.SecretsResource(our.secrets)),
         (f"{api}/secrets/{{secret}}", secrets.SecretResource(our.secrets)),
         (f"{api}/tokens", tokens.TokensResource(our.tokens)),

@@ -35,6 +35,8 @@ PATH_PARAMETERS: dict[str, Any] = {
     "number": Annotated[int, Meta(ge=1, le=999_999_999, description="the version's number")],
     "route": Annotated[int, Meta(ge=1, le=999_999_999, description="the route's id")],
     "identifier": Annotated[str, Meta(extra_json_schema={"format": "uuid"}, description="the invocation's id")],
+    "job": Annotated[str, Meta(extra_json_schema={"format": "uuid"}, description="the job's id")],
+    "letter": Annotated[str, Meta(extra_json_schema={"format": "uuid"}, description="the job's id")],
     "key": Annotated[
         str,
         Meta(

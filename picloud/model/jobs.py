@@ -69,6 +69,32 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class AddedJob:
+    """What became of asking for one."""
+
+    job: Job
+    twin: Request | None = None  # what the job with this key was sent with, if there was one; None: this is new
+
+
+@dataclass(frozen=True, slots=True)
+class JobRun:
+    """One run of a job."""
+
+    invocation: str
+    started_at: datetime
+    outcome: str | None  # None: it is under way, or came to no end
+
+
+@dataclass(frozen=True, slots=True)
+class JobHistory:
+    """A job, with what came of it."""
+
+    job: Job
+    response: Response | None  # its last run's answer, if that is kept; its body may be cut
+    runs: tuple[JobRun, ...]  # the newest, oldest first
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimedJob:
     """A job that nobody else runs now."""
 

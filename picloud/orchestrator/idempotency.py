@@ -22,6 +22,7 @@ from picloud.model import KeptAnswer, Outcome, Program, Request, Run
 from picloud.orchestrator.attempt import Attempt
 
 HEADER = "Idempotency-Key"
+ANOTHER = "was used for another request: its method, path, query, type or body differs"
 ANSWER_BYTES_MAX = 1024 * 1024  # of a body that is kept
 
 _WAIT_S = 5.0  # for those with the same key, in all
@@ -46,7 +47,7 @@ def claim_of(program: Program, request: Request) -> Claim | None:
         return None
     if not _KEY.fullmatch(key):
         raise InvalidRequest.of(HEADER, "must be 1 to 255 printable ASCII characters")
-    return Claim(program.script_id, key, _fingerprint(request), time.monotonic() + _WAIT_S)
+    return Claim(program.script_id, key, fingerprint(request), time.monotonic() + _WAIT_S)
 
 
 class Twins:
@@ -98,7 +99,7 @@ def find(attempt: Attempt, claim: Claim | None) -> Run | None:
     if kept is None:
         return None
     if kept.fingerprint != claim.fingerprint:
-        raise InvalidRequest.of(HEADER, "was used for another request: its method, path, query, type or body differs")
+        raise InvalidRequest.of(HEADER, ANOTHER)
     return Run(Outcome.OK, kept.response, replays=kept.invocation)
 
 
@@ -115,7 +116,7 @@ def keep(attempt: Attempt, claim: Claim | None, run: Run) -> None:
     answers.put(claim.script_id, claim.key, KeptAnswer(attempt.request.id, claim.fingerprint, run.response))
 
 
-def _fingerprint(request: Request) -> bytes:
+def fingerprint(request: Request) -> bytes:
     """What makes two requests the same. The host does not: who tries again may do so at another node."""
     content_type = dict(request.headers).get("content-type", "")
     texts = (request.method, request.path, request.query_string, content_type)

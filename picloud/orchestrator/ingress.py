@@ -1,7 +1,7 @@
 """HTTP in: which script a request is for, whether it may pass, and what is answered if none runs.
 
 Two entries: /fn/NAME with all below it, and every path that is nobody else's, by the routes. Then one way for both:
-the CORS preflight is answered here, access is checked, and `dispatch` runs the program.
+the CORS preflight is answered here, access is checked, and `dispatch` runs the program, or `enqueue` stores a job.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from picloud.model import HeaderList, Program, Run, new_id
 from picloud.orchestrator.access import Door
 from picloud.orchestrator.cors import Preflight, answer_preflight, preflight_of, share_headers
 from picloud.orchestrator.dispatch import Dispatcher
+from picloud.orchestrator.enqueue import Enqueuing, accept, is_preferred, job_url
 from picloud.orchestrator.request import HttpRequest, Proxies, segments
 from picloud.orchestrator.response import send, share
 from picloud.orchestrator.routes import Routes
@@ -38,12 +39,19 @@ class Ingress:
     """The sinks of all paths that may be a script's."""
 
     def __init__(
-        self, resolver: ScriptResolver, routes: Routes, door: Door, dispatcher: Dispatcher, proxies: Proxies
+        self,
+        resolver: ScriptResolver,
+        routes: Routes,
+        door: Door,
+        dispatcher: Dispatcher,
+        enqueuing: Enqueuing,
+        proxies: Proxies,
     ) -> None:
         self._resolver = resolver
         self._routes = routes
         self._door = door
         self._dispatcher = dispatcher
+        self._enqueuing = enqueuing
         self._proxies = proxies
 
     def function(self, req: falcon.Request, resp: falcon.Response, **_: object) -> None:
@@ -95,16 +103,23 @@ class Ingress:
     def _run(
         self, program: Program, path: Sequence[str], params: HeaderList, req: falcon.Request, resp: falcon.Response
     ) -> None:
-        """Check access, run and answer; whatever comes of it, the page that sent the request may see it."""
+        """Check access, run or queue, and answer; whatever comes of it, the page that sent the request may see it."""
         if req.method in NOT_FOR_SCRIPTS:
             raise falcon.HTTPMethodNotAllowed(_USUAL)
         try:
             withheld = self._door.admit(program, req.env.get("HTTP_AUTHORIZATION"))
             source = HttpRequest(req.env, path, params, self._proxies, withheld)
-            send(self._dispatcher.dispatch(program, new_id(), source), resp)
+            if is_preferred(req.env):
+                self._enqueue(program, source, req, resp)
+            else:
+                send(self._dispatcher.dispatch(program, new_id(), source), resp)
         finally:
             if program.settings.cors:
                 share(resp, program.settings.cors, req.env.get("HTTP_ORIGIN"))
+
+    def _enqueue(self, program: Program, source: HttpRequest, req: falcon.Request, resp: falcon.Response) -> None:
+        added = self._enqueuing.enqueue(program, source, req.env.get("HTTP_IDEMPOTENCY_KEY"))
+        accept(added, {"job": added.job.id, "status_url": job_url(added.job.id)}, resp)
 
     def _known(self, asked: Mapping[str, str]) -> Program | None:
         path, tree = segments(asked), self._routes.known()

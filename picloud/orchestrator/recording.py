@@ -49,14 +49,8 @@ class GrantsMasked:
 
     def _masked(self, record: Record) -> Record:
         assert record.request
-        mask = Mask()
-        for name in record.granted:
-            try:
-                mask.add(self._values.get(name) or "")
-            except (CannotOpen, ConfigurationError) as error:  # then nobody knows what is to be masked
-                _log.error("the request of %s is not kept: '%s': %s", record.invocation.id, name, error)
-                return replace(record, request=None)
-        return replace(record, request=_without_secrets(record.request, mask))
+        mask = _mask_of(record.granted, self._values, f"the request of {record.invocation.id} is not kept")
+        return replace(record, request=None if mask is None else _without_secrets(record.request, mask))
 
 
 def kept_request(program: Program, request: Request, run: Run, mask: Mask) -> KeptRequest | None:
@@ -64,12 +58,35 @@ def kept_request(program: Program, request: Request, run: Run, mask: Mask) -> Ke
     wanted = program.settings.record
     if wanted is Recording.NONE or run.outcome in _NEVER_RAN or (wanted is Recording.FAILURES and not _failed(run)):
         return None
-    plain = KeptRequest(request, len(request.body), cut=False, masked=False)
-    return _without_secrets(_without_credentials(_short(plain)), mask)
+    return _presentable(request, mask)
+
+
+def shown_request(request: Request, granted: Sequence[str], values: Values) -> KeptRequest | None:
+    """The same of one that is stored as it came, to be shown; None: a secret that its script is granted cannot be read,
+    so nobody knows what is to be masked. DatabaseUnavailable."""
+    mask = _mask_of(granted, values, "the request of a job is not shown")
+    return None if mask is None else _presentable(request, mask)
 
 
 def _failed(run: Run) -> bool:
     return run.response is None or run.response.status >= _FAULT
+
+
+def _mask_of(names: Sequence[str], values: Values, lost: str) -> Mask | None:
+    """Over these secrets; None if one of them cannot be read, which the server's log says."""
+    mask = Mask()
+    for name in names:
+        try:
+            mask.add(values.get(name) or "")
+        except (CannotOpen, ConfigurationError) as error:
+            _log.error("%s: '%s': %s", lost, name, error)
+            return None
+    return mask
+
+
+def _presentable(request: Request, mask: Mask) -> KeptRequest:
+    plain = KeptRequest(request, len(request.body), cut=False, masked=False)
+    return _without_secrets(_without_credentials(_short(plain)), mask)
 
 
 def _short(it: KeptRequest) -> KeptRequest:

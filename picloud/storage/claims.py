@@ -38,8 +38,8 @@ _CLAIM = f"""SELECT id::text, script, request, attempts, max_attempts, crashes,
   FROM jobs WHERE due_at <= now() AND {_FREE}
   ORDER BY priority DESC, due_at, jobs.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED"""
 
-_CRASHED = """UPDATE jobs SET crashes = crashes + %(crashes)s WHERE id = %(id)s::uuid;
-  UPDATE job_attempts SET outcome = 'crashed' WHERE job = %(id)s::uuid AND outcome IS NULL"""
+_CRASHED = f"""UPDATE jobs SET crashes = crashes + %(crashes)s WHERE id = %(id)s::uuid;
+  UPDATE job_attempts SET outcome = '{Outcome.EXECUTOR_LOST}' WHERE job = %(id)s::uuid AND outcome IS NULL"""
 
 _STARTED = """SET LOCAL synchronous_commit = off;
   INSERT INTO job_attempts (invocation, job, node, deadline)

@@ -103,7 +103,7 @@ class InvocationTable:
         keep_rows, requests if they are too large. A few thousand at a time, and by one process at a time: 0 also if
         another is at it.
         """
-        horizon = _first_id_at(datetime.now(UTC) - timedelta(days=keep_days))
+        horizon = first_id_at(datetime.now(UTC) - timedelta(days=keep_days))
         with self._pool.transaction() as cursor:
             cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", (_EXPIRING,))
             if cursor.fetchone() != (True,):
@@ -138,13 +138,14 @@ def _parameters(wanted: InvocationFilter) -> dict[str, Any]:
         "outcome": str(wanted.outcome or ""),
         "trigger": str(wanted.trigger or ""),
         "since": wanted.since,
-        "first_id": wanted.since and _first_id_at(wanted.since, -_ID_AGE_MAX),
+        "first_id": wanted.since and first_id_at(wanted.since, -_ID_AGE_MAX),
         "until": wanted.until,
-        "last_id": wanted.until and _first_id_at(wanted.until, _ID_AGE_MAX),
+        "last_id": wanted.until and first_id_at(wanted.until, _ID_AGE_MAX),
     }
 
 
-def _first_id_at(moment: datetime, shift: timedelta = timedelta()) -> str:
+def first_id_at(moment: datetime, shift: timedelta = timedelta()) -> str:
+    """The least identifier that could be given at a moment, shifted."""
     stamp = max(0, int((moment.timestamp() + shift.total_seconds()) * 1000))
     return f"{stamp >> 16:08x}-{stamp & 0xFFFF:04x}-7000-8000-000000000000"
 

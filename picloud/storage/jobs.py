@@ -54,9 +54,14 @@ def send(run: Run, job: NewJob) -> SentJob:
         if job.key is not None and (twin := run(_TWIN, row)):
             return SentJob(twin[0][0], created=False)
         if job.ordering_key is not None and row["position"] is None:
-            row["position"] = run(_POSITION, row)[0][0]
+            row["position"] = next_position(run, job.script, job.ordering_key)
         if run(_SEND, row):
             return SentJob(str(row["id"]), created=True)
+
+
+def next_position(run: Run, script: str, ordering_key: str) -> int:
+    """The end of a lane, which nobody else extends until the transaction has ended."""
+    return int(run(_POSITION, {"script": script, "ordering_key": ordering_key})[0][0])
 
 
 def through(cursor: Cursor) -> Run:

@@ -32,8 +32,11 @@ from picloud.sealing import KeyFile
 from picloud.settings import ServerSettings
 from picloud.storage import jobs
 from picloud.storage.changes import CHANNEL, Changed, parse
+from picloud.storage.dead_letters import DeadLetterTable
 from picloud.storage.idempotency import KeptAnswerTable
 from picloud.storage.invocations import InvocationTable
+from picloud.storage.job_retention import JobRetention
+from picloud.storage.job_table import JobTable
 from picloud.storage.listener import Listener
 from picloud.storage.logs import LogTable
 from picloud.storage.pool import Pool
@@ -54,7 +57,7 @@ _ABORT_WITHIN_S = 0.5  # for runs that are ended to reach their callers' threads
 class Tables:
     """PostgreSQL, one noun each, over the connections that the API and look-ups share."""
 
-    def __init__(self, pool: Pool, policy: Policy) -> None:
+    def __init__(self, pool: Pool, policy: Policy, ring: Callable[[], None]) -> None:
         self.scripts = ScriptTable(pool, policy)
         self.routes = RouteTable(pool)
         self.tokens = TokenTable(pool)
@@ -63,6 +66,8 @@ class Tables:
         self.lines = LogTable(pool)
         self.values = ValueTable(pool)
         self.answers = KeptAnswerTable(pool)
+        self.jobs = JobTable(pool, ring)
+        self.dead_letters = DeadLetterTable(pool, ring)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,8 @@ class Engine:
         self.pool = Pool(settings.database_url, size=_LOOKUP_CONNECTIONS, wait_ms=CONNECTION_WAIT_MS)
         self._record_pool = Pool(settings.database_url, size=_RECORD_CONNECTIONS, wait_ms=CONNECTION_WAIT_MS)
         self._bell_pool = Pool(settings.database_url, size=1, wait_ms=CONNECTION_WAIT_MS)  # no reader can hold it up
-        self.tables = Tables(self.pool, settings.policy)
+        self.bell = Bell(partial(jobs.ring, self._bell_pool))
+        self.tables = Tables(self.pool, settings.policy, self.bell.ring)
         self.generation = Generation(settings.run_dir / "generation")
         self.router = Router(self.tables.scripts, self.generation)
         self._forgets = forgets
@@ -101,13 +107,12 @@ class Engine:
         )
         retention = Retention(
             self.tables.invocations, keep_days=settings.retention_days, keep_rows=settings.retention_rows,
-            also=[self.tables.values, self.tables.answers],
+            also=[self.tables.values, self.tables.answers, _job_retention(self.pool, settings)],
         )  # fmt: skip
         self.keys = KeyFile(settings.secret_key)
-        self._secrets = SecretValues(self.tables.secrets, self.keys, self.generation)
+        self.secrets = SecretValues(self.tables.secrets, self.keys, self.generation)
         written = InvocationTable(self._record_pool)  # its own connections: no reader can hold it up
-        self._recorder = Recorder(GrantsMasked(written, self._secrets), retention.wrote)
-        self.bell = Bell(partial(jobs.ring, self._bell_pool))
+        self._recorder = Recorder(GrantsMasked(written, self.secrets), retention.wrote)
         self.admission = Admission(
             settings.run_dir / "admission.lock",
             node_slots=settings.pool_max + settings.queue_length,
@@ -119,7 +124,7 @@ class Engine:
         self.journal = Journal(self._recorder, problems.status_of)
         invoking = Invoking(self.router, self.admission, self._reserve, self.journal)
         self._fetcher = Fetcher(system_lookup, private_hosts(settings.private_hosts))
-        self.calls = {**bindings(self._fetcher, self._secrets, self.router), **invoking.table()}
+        self.calls = {**bindings(self._fetcher, self.secrets, self.router), **invoking.table()}
         self._streams = Streams(share.streams)
         self.at_stop = ExitStack()  # what others have opened beside it
 
@@ -160,11 +165,16 @@ class Engine:
         if what == Changed.SCRIPT:
             self.router.programs.forget(name)
         elif what == Changed.SECRETS:
-            self._secrets.sealed.forget(name) if name else self._secrets.sealed.clear()
+            self.secrets.sealed.forget(name) if name else self.secrets.sealed.clear()
         self._forgets.changed(what, name)
 
     def _forget_all(self) -> None:
         """What changed while nobody listened is unknown."""
         self.router.programs.clear()
-        self._secrets.sealed.clear()
+        self.secrets.sealed.clear()
         self._forgets.all()
+
+
+def _job_retention(pool: Pool, settings: ServerSettings) -> JobRetention:
+    days, rows = settings.retention_days, settings.retention_rows
+    return JobRetention(pool, keep_days=days, keep_rows=rows, dead_days=settings.dead_days)

@@ -21,6 +21,7 @@ from picloud.manager.uses import TokenUses
 from picloud.manager.values import Values
 from picloud.orchestrator.access import Door
 from picloud.orchestrator.dry_run import DryRuns
+from picloud.orchestrator.enqueue import Enqueuing
 from picloud.orchestrator.feed import Feed
 from picloud.orchestrator.ingress import Ingress
 from picloud.orchestrator.request import Proxies
@@ -61,7 +62,9 @@ class Platform:
         self._dispatcher = engine.dispatcher(units)
         self._runs = Runs(self._dispatcher, DryRuns(self._dispatcher, units, engine.calls, problems.status_of))
         self._proxies = Proxies(settings.trusted_proxies)
-        self._ingress = Ingress(engine.router, self._routes, Door(self._tokens), self._dispatcher, self._proxies)
+        self._enqueuing = Enqueuing(tables.jobs)
+        door = Door(self._tokens)
+        self._ingress = Ingress(engine.router, self._routes, door, self._dispatcher, self._enqueuing, self._proxies)
         self.wsgi: Callable[..., Any] = create_app(self._collaborators(settings))
 
     def start(self) -> None:
@@ -118,6 +121,10 @@ class Platform:
             runs=self._runs,
             every_version=tables.scripts,
             ingress=self._ingress,
+            enqueuing=self._enqueuing,
+            jobs=tables.jobs,
+            dead_letters=tables.dead_letters,
+            secret_values=engine.secrets,
             reading=engine.admission.reading,
             proxies=self._proxies,
             records=tables.invocations,

@@ -154,7 +154,7 @@ def test_a_job_whose_dispatcher_is_gone_is_free_and_that_run_was_a_crash(
     assert row(database, job, "crashes, attempts") == (3, 0)
     with closing(claimed(claims)) as again:
         assert (again.job.crashes, again.job.new_crashes) == (3, 0)
-    assert execute(database, "SELECT DISTINCT outcome FROM job_attempts") == [("crashed",)]
+    assert execute(database, "SELECT DISTINCT outcome FROM job_attempts") == [("executor-lost",)]
 
 
 def test_a_killed_backend_frees_its_job(claims: Claims, send_one: Send, database: str) -> None:

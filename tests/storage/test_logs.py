@@ -25,7 +25,7 @@ from picloud.model import (
 )
 from picloud.storage import logs
 from picloud.storage.connection import connect
-from picloud.storage.invocations import InvocationTable, _first_id_at
+from picloud.storage.invocations import InvocationTable, first_id_at
 from picloud.storage.logs import LogTable
 from picloud.storage.pool import Pool
 from tests.fixtures_postgres import execute
@@ -44,7 +44,7 @@ def record(
 ) -> Record:
     """One that ran some minutes after noon, with these lines."""
     at = NOON + timedelta(minutes=minute)
-    invocation = Invocation(_first_id_at(at)[:14] + new_id()[14:], script, 1, trigger, outcome, 200, at, 0, 0, 0, 0)
+    invocation = Invocation(first_id_at(at)[:14] + new_id()[14:], script, 1, trigger, outcome, 200, at, 0, 0, 0, 0)
     return Record(invocation, tuple(LogLine(at, level, text, "") for text in texts))
 
 

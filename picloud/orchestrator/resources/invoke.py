@@ -1,4 +1,4 @@
-"""`/api/v1/scripts/NAME/invoke`: run a script by hand."""
+"""`/api/v1/scripts/NAME/invoke`: run a script by hand, now or later."""
 
 import socket
 from typing import Annotated, Any
@@ -7,12 +7,15 @@ import falcon
 from msgspec import Meta
 
 from picloud.auth import Scope
+from picloud.errors import InvalidRequest
 from picloud.messages.endpoint import Answer, endpoint
 from picloud.messages.reading import Query, read_body
 from picloud.messages.writing import send_json
-from picloud.model import Outcome, Program, Request, Trigger, new_id
+from picloud.model import Job, Outcome, Program, Request, Trigger, new_id
 from picloud.orchestrator.dispatch import Dispatcher, RequestSource
 from picloud.orchestrator.dry_run import DryRuns
+from picloud.orchestrator.enqueue import PREFERENCE, Enqueuing, accept, is_preferred
+from picloud.orchestrator.idempotency import HEADER
 from picloud.orchestrator.ingress import ScriptResolver
 from picloud.orchestrator.request import Proxies, connection_of
 from picloud.orchestrator.resources.dry_run import DryRunShape, dry_run_shape
@@ -51,6 +54,22 @@ ANSWERS: dict[int | str, Answer] = {
 }
 """Of what runs a script by hand."""
 
+_LATER: dict[int | str, Answer] = {
+    202: Answer(
+        Job,
+        or_any=True,
+        media=("*/*",),
+        meaning="With `Prefer: respond-async`, the job, at `Location`; else the script's own answer",
+    )
+}
+
+_HEEDED: dict[str, Any] = {
+    "Prefer": Annotated[str, Meta(description=f"`{PREFERENCE}`: store a job that runs later, and answer at once")],
+    HEADER: Annotated[
+        str, Meta(description="of a job, if the script's setting `idempotency` is on: there is one with this key")
+    ],
+}
+
 PROBLEMS = tuple(outcome for outcome in Outcome if outcome not in (Outcome.OK, Outcome.CALLER_GONE))
 """Of the same: what no caller is told is none."""
 
@@ -86,9 +105,10 @@ class Runs:
 class InvokeResource:
     """`/api/v1/scripts/NAME/invoke`"""
 
-    def __init__(self, resolver: ScriptResolver, runs: Runs, proxies: Proxies) -> None:
+    def __init__(self, resolver: ScriptResolver, runs: Runs, enqueuing: Enqueuing, proxies: Proxies) -> None:
         self._resolver = resolver
         self._runs = runs
+        self._enqueuing = enqueuing
         self._proxies = proxies
 
     @endpoint(
@@ -96,17 +116,25 @@ class InvokeResource:
         query=InvokeQuery,
         media={"*/*": None},
         body_required=False,
-        answers=ANSWERS,
+        answers=ANSWERS | _LATER,
+        headers=_HEEDED,
         problems=("not-found", *PROBLEMS),
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, script: str, query: InvokeQuery) -> None:
         """Run the script once: it sees POST, path `/`, trigger `invoke`, this body and its type.
 
         The answer is the script's own, with `Picloud-Invocation` and `Server-Timing`. With `dry_run` it is rolled back,
-        has no record, and the answer is what it said and would do.
+        has no record, and the answer is what it said and would do. With `Prefer: respond-async` it runs later, with the
+        trigger `job`: the answer is 202 and the job, which is stored then.
         """
-        program = self._resolver.resolve(script)
-        self._runs.answer(program, _Invoked(req, self._proxies), query, req, resp)
+        program, source = self._resolver.resolve(script), _Invoked(req, self._proxies)
+        if not is_preferred(req.env):
+            self._runs.answer(program, source, query, req, resp)
+        elif query.dry_run:
+            raise InvalidRequest.of("dry_run", f"does not go with 'Prefer: {PREFERENCE}'", "?")
+        else:
+            added = self._enqueuing.enqueue(program, source, req.env.get("HTTP_IDEMPOTENCY_KEY"))
+            accept(added, added.job, resp)
 
 
 class _Invoked:

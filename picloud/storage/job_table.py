@@ -1,0 +1,217 @@
+"""Jobs in PostgreSQL, for who looks after them: asked for, listed, looked at, cancelled.
+
+Owns: what a job looks like from outside. `jobs` has how one is sent, `claims` how one is run, `dead_letters` what is
+done to those that failed, `job_retention` when one goes. ``only``: the scripts that who asks may know of; None: all.
+
+Whoever runs a job holds its row to the end of the run, which may take minutes: nothing here waits for a row.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import msgspec
+
+from picloud.errors import Conflict
+from picloud.model import (
+    AddedJob,
+    HeaderList,
+    Job,
+    JobFilter,
+    JobHistory,
+    JobRun,
+    JobState,
+    NewJob,
+    Outcome,
+    QueueState,
+    Request,
+    Response,
+    Trigger,
+)
+from picloud.storage.connection import Cursor
+from picloud.storage.jobs import send, through
+from picloud.storage.pool import Pool
+from picloud.storage.rows import found
+
+_RUNS_MAX = 100  # that are shown of a job
+
+# Its row is locked while it runs, but nobody can see that without trying to lock it, too: what was begun is to be seen.
+_RUNS_NOW = """jobs.state = 'queued' AND EXISTS (SELECT FROM job_attempts AS run WHERE run.job = jobs.id
+  AND run.outcome IS NULL AND run.deadline + interval '30 s' > clock_timestamp())"""
+
+COLUMNS = f"""jobs.id::text, jobs.script, trigger, CASE WHEN {_RUNS_NOW} THEN 'running' ELSE jobs.state END, priority,
+  due_at, key, ordering_key, attempts, max_attempts, crashes, created_at, ended_at, invocation::text, outcome, error"""
+
+OF_THEM = "(%(only)s::text[] IS NULL OR jobs.script = ANY(%(only)s::text[]))"
+_ONE = f"jobs.id = %(id)s::uuid AND {OF_THEM}"
+
+_IN_STATE = {
+    JobState.QUEUED: f"jobs.state = 'queued' AND NOT ({_RUNS_NOW})",
+    JobState.RUNNING: _RUNS_NOW,
+    JobState.DONE: "jobs.state = 'done'",
+    JobState.DEAD: "jobs.state = 'dead'",
+    JobState.CANCELLED: "jobs.state = 'cancelled'",
+}
+
+# Values are literals by the time that PostgreSQL plans this: it leaves out what does not matter.
+_PAGE = f"""SELECT {COLUMNS} FROM jobs
+ WHERE {OF_THEM} AND (%(script)s = '' OR jobs.script = %(script)s) AND (%(key)s = '' OR key = %(key)s)
+   AND (%(after)s::uuid IS NULL OR jobs.id < %(after)s::uuid) AND """
+
+_HISTORY = f"SELECT {COLUMNS}, status, headers, body FROM jobs WHERE {_ONE}"
+
+_RUNS = f"""SELECT invocation::text, started_at, outcome FROM job_attempts WHERE job = %(id)s::uuid
+ ORDER BY started_at DESC, invocation DESC LIMIT {_RUNS_MAX}"""
+
+_REQUEST = f"SELECT request FROM jobs WHERE {_ONE}"
+
+_HOLD = f"SELECT state, script, ordering_key, request FROM jobs WHERE {_ONE} FOR NO KEY UPDATE SKIP LOCKED"
+
+_STATE = f"SELECT state FROM jobs WHERE {_ONE}"
+
+# Nobody runs it, so an attempt at it that has no end will have none.
+BURY_RUNS = f"""UPDATE job_attempts SET outcome = '{Outcome.EXECUTOR_LOST}'
+ WHERE job = %(id)s::uuid AND outcome IS NULL"""
+
+_CANCEL = "UPDATE jobs SET state = 'cancelled', ended_at = clock_timestamp() WHERE id = %(id)s::uuid"
+
+_DELETE = "DELETE FROM jobs WHERE id = ANY(%(ids)s::uuid[])"
+
+_DELETE_RUNS = "DELETE FROM job_attempts WHERE job = ANY(%(ids)s::uuid[])"
+
+_COUNTS = f"""SELECT script, count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state = 'running'),
+   count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'dead'),
+   count(*) FILTER (WHERE state = 'cancelled'),
+   count(*) FILTER (WHERE state = 'queued' AND due_at <= now()),
+   coalesce(extract(epoch FROM now() - min(due_at) FILTER (WHERE state = 'queued' AND due_at <= now())) * 1000, 0)
+ FROM (SELECT jobs.script, due_at, CASE WHEN {_RUNS_NOW} THEN 'running' ELSE jobs.state END AS state
+   FROM jobs WHERE {OF_THEM}) AS seen
+ GROUP BY GROUPING SETS ((), (script)) ORDER BY script"""
+
+
+class JobTable:
+    """The jobs of this platform; every method is one transaction, and DatabaseUnavailable if there is none.
+
+    ``ring`` is called after each COMMIT that leaves something to do for who runs jobs.
+    """
+
+    def __init__(self, pool: Pool, ring: Callable[[], None] = lambda: None) -> None:
+        self._pool = pool
+        self._ring = ring
+
+    def add(self, job: NewJob) -> AddedJob:
+        """Store one, unless there is one of its script with its key."""
+        with self._pool.transaction() as cursor:
+            sent = send(through(cursor), job)
+            one = {"id": sent.id, "only": None}
+            stored = _history(cursor, one).job
+            twin = None if sent.created else _request(cursor, one)
+        if sent.created:
+            self._ring()
+        return AddedJob(stored, twin)
+
+    def page(self, wanted: JobFilter, limit: int, after: str) -> list[Job]:
+        """At most limit jobs, newest first, those older than the one named `after` ('': from the newest)."""
+        given = {
+            "only": scripts_of(wanted.scripts), "script": wanted.script, "key": wanted.key,
+            "after": after or None, "limit": limit,
+        }  # fmt: skip
+        in_state = "true" if wanted.state is None else _IN_STATE[wanted.state]
+        with self._pool.transaction() as cursor:
+            cursor.execute(f"{_PAGE} {in_state} ORDER BY jobs.id DESC LIMIT %(limit)s", given)
+            return [job_of(row) for row in cursor.fetchall()]
+
+    def history(self, identifier: str, only: Collection[str] | None = None) -> JobHistory:
+        """One job, with its answer and its runs; NotFound."""
+        with self._pool.transaction() as cursor:
+            return _history(cursor, named(identifier, only))
+
+    def request(self, identifier: str, only: Collection[str] | None = None) -> Request:
+        """What its script will see, or saw; NotFound."""
+        with self._pool.transaction() as cursor:
+            return _request(cursor, named(identifier, only))
+
+    def cancel(self, identifier: str, only: Collection[str] | None = None) -> None:
+        """Keep a queued one from running; NotFound, Conflict: it runs, or has ended."""
+        one = named(identifier, only)
+        with self._pool.transaction() as cursor:
+            held = hold(cursor, one)
+            if held is None:
+                raise Conflict(f"job {identifier} cannot be cancelled: it is running")
+            if held[0] != JobState.QUEUED:
+                raise Conflict(f"job {identifier} cannot be cancelled: it is {held[0]}")
+            cursor.execute(BURY_RUNS, one)
+            cursor.execute(_CANCEL, one)
+        self._ring()  # what had to come after it may run now
+
+    def queues(self, only: Collection[str] | None = None) -> tuple[QueueState, dict[str, QueueState]]:
+        """How much waits: in all, and of each script that has jobs."""
+        with self._pool.transaction() as cursor:
+            cursor.execute(_COUNTS, {"only": scripts_of(only)})
+            *of_scripts, (_, *total) = cursor.fetchall()  # NULL, which stands for all of them, comes last
+        return _queue(total), {script: _queue(counts) for script, *counts in of_scripts}
+
+
+def delete(cursor: Cursor, identifiers: list[str]) -> int:
+    """Drop jobs that the caller has locked, with what is known of their runs, in the caller's transaction."""
+    cursor.execute(_DELETE_RUNS, {"ids": identifiers})
+    cursor.execute(_DELETE, {"ids": identifiers})
+    return cursor.rowcount
+
+
+def named(identifier: str, only: Collection[str] | None) -> dict[str, Any]:
+    """The parameters that mean one job."""
+    return {"id": identifier, "only": scripts_of(only)}
+
+
+def scripts_of(only: Collection[str] | None) -> list[str] | None:
+    """As a parameter."""
+    return None if only is None else sorted(only)
+
+
+def _missing(one: dict[str, Any]) -> str:
+    return f"there is no job {one['id']}"
+
+
+def hold(cursor: Cursor, one: dict[str, Any]) -> tuple[Any, ...] | None:
+    """(state, script, ordering key, request) of a job that is nobody else's until the end; None: it is. NotFound."""
+    cursor.execute(_HOLD, one)
+    row = cursor.fetchone()
+    if row is None:
+        cursor.execute(_STATE, one)
+        found(cursor.fetchone(), _missing(one))
+        return None
+    return tuple(row)
+
+
+def _history(cursor: Cursor, one: dict[str, Any]) -> JobHistory:
+    cursor.execute(_HISTORY, one)
+    *row, status, headers, body = found(cursor.fetchone(), _missing(one))
+    cursor.execute(_RUNS, one)
+    runs = tuple(JobRun(*run) for run in reversed(cursor.fetchall()))
+    return JobHistory(job_of(row), None if status is None else _response(status, headers, body), runs)
+
+
+def _response(status: int, headers: str | None, body: memoryview | None) -> Response:
+    pairs = msgspec.json.decode(headers or "[]", type=HeaderList)
+    return Response(status, pairs, bytes(body or b""))
+
+
+def _request(cursor: Cursor, one: dict[str, Any]) -> Request:
+    cursor.execute(_REQUEST, one)
+    (request,) = found(cursor.fetchone(), _missing(one))
+    return msgspec.msgpack.decode(request, type=Request)
+
+
+def _queue(counts: list[Any]) -> QueueState:
+    queued, running, done, dead, cancelled, due, oldest_ms = counts
+    return QueueState(queued, running, done, dead, cancelled, due, float(oldest_ms))
+
+
+def job_of(row: Any) -> Job:
+    """The job that `COLUMNS` say."""
+    identifier, script, trigger, state, priority, due_at, key, ordering_key, *rest = row
+    attempts, max_attempts, crashes, created_at, ended_at, invocation, outcome, error = rest
+    return Job(
+        identifier, script, Trigger(trigger), JobState(state), priority, due_at, key, ordering_key, attempts,
+        max_attempts, crashes, created_at, ended_at, invocation, Outcome(outcome) if outcome else None, error,
+    )  # fmt: skip
