@@ -19,6 +19,7 @@ _INTERRUPTED = 128 + signal.SIGINT
 
 _COMMANDS = {  # name → module: imported when it is named, so that Tab and `--version` wait for none of them
     "completion": "completion",
+    "dead": "dead",
     "deploy": "deploy",
     "diff": "source",
     "doctor": "doctor",
@@ -26,6 +27,7 @@ _COMMANDS = {  # name → module: imported when it is named, so that Tab and `--
     "init": "starter",
     "invocations": "records",
     "invoke": "scripts",
+    "job": "jobs",
     "kv": "values",
     "logs": "records",
     "ls": "scripts",

@@ -16,6 +16,7 @@ from picloud.cli.request import data_option, printable, read_data
 from picloud.cli.routes import routes_of
 from picloud.cli.routes import words as route_words
 from picloud.cli.source import active_version, version_before
+from picloud.cli.terminal import harmless
 
 _INVOCATION_COLUMNS = ("started_at", "version", "outcome", "status", "run_ms", "error")
 
@@ -31,10 +32,20 @@ _INVOCATION_COLUMNS = ("started_at", "version", "outcome", "status", "run_ms", "
     callback=printable,
     help="The body's.",
 )
+@click.option(
+    "--async", "later", is_flag=True, help="Store a job that runs it, print the job's id, and wait for nothing."
+)
 @dry_run_options
-def invoke(name: str, data: str, content_type: str, dry_run: bool, allow_http: bool, as_json: bool) -> None:
+def invoke(
+    name: str, data: str, content_type: str, later: bool, dry_run: bool, allow_http: bool, as_json: bool
+) -> None:
     """Run a script once: its answer to stdout, its log to stderr. Exit 1 if the answer's status is 400 or more."""
+    if later and dry_run:
+        raise click.UsageError("--async does not go with --dry-run")
     client, path, headers = connect(), f"{script_path(name)}/invoke", {"content-type": content_type}
+    if later:
+        _enqueue(client, path, read_data(data), headers)
+        return
     if dry_run:
         rehearse(client, path, read_data(data), headers, allow_http=allow_http, as_json=as_json)
         return
@@ -118,6 +129,12 @@ def rm(name: str, yes: bool) -> None:
         )
     client.call("DELETE", path)
     click.echo(f"{name} is deleted{f', and with it {routes}' if routes else ''}")
+
+
+def _enqueue(client: Client, path: str, body: bytes, headers: Mapping[str, str]) -> None:
+    job = client.call("POST", path, body, {**headers, "prefer": "respond-async"})
+    click.echo(harmless(str(job["id"])))
+    click.echo(f"see what becomes of it: picloud job show {harmless(str(job['id']))}", err=True)
 
 
 def _require(client: Client, path: str) -> None:

@@ -4,13 +4,14 @@
 """
 
 from collections.abc import Callable, Collection
+from typing import Any
 
 import msgspec
 
 from picloud.errors import Conflict, NotFound
 from picloud.model import Job, JobState, Request
 from picloud.storage.connection import Cursor
-from picloud.storage.job_table import BURY_RUNS, COLUMNS, OF_THEM, delete, hold, job_of, named, scripts_of
+from picloud.storage.job_table import BURY_RUNS, COLUMNS, OF_THEM, Held, delete, hold, job_of, named, scripts_of
 from picloud.storage.jobs import next_position, through
 from picloud.storage.pool import Pool
 
@@ -40,9 +41,11 @@ class DeadLetterTable:
         """
         one = named(identifier, only)
         with self._pool.transaction() as cursor:
-            script, ordering_key, request = _hold(cursor, identifier, only)
-            changed = edit(msgspec.msgpack.decode(request, type=Request))
-            position = None if ordering_key is None else next_position(through(cursor), script, ordering_key)
+            held = _hold(cursor, one)
+            changed = edit(msgspec.msgpack.decode(held.request or b"", type=Request))
+            lane, position = held.ordering_key, None
+            if lane is not None:
+                position = next_position(through(cursor), held.script, lane)
             cursor.execute(BURY_RUNS, one)
             cursor.execute(_RETRY, one | {"request": msgspec.msgpack.encode(changed), "position": position})
             job = job_of(cursor.fetchone())
@@ -52,7 +55,7 @@ class DeadLetterTable:
     def delete(self, identifier: str, only: Collection[str] | None = None) -> None:
         """Throw one away; NotFound, Conflict: somebody else is at it."""
         with self._pool.transaction() as cursor:
-            _hold(cursor, identifier, only)
+            _hold(cursor, named(identifier, only))
             delete(cursor, [identifier])
 
     def purge(self, script: str = "", only: Collection[str] | None = None) -> int:
@@ -68,12 +71,10 @@ class DeadLetterTable:
             return delete(cursor, [identifier for (identifier,) in cursor.fetchall()])
 
 
-def _hold(cursor: Cursor, identifier: str, only: Collection[str] | None) -> tuple[str, str | None, bytes]:
-    """Script, ordering key and request of one that is nobody else's until the transaction ends."""
-    held = hold(cursor, named(identifier, only))
-    if held is None:
-        raise Conflict(f"somebody else changes job {identifier} at this moment: try again")
-    state, script, ordering_key, request = held
-    if state != JobState.DEAD:
-        raise NotFound(f"there is no dead letter {identifier}: that job is {state}")
-    return script, ordering_key, bytes(request)
+def _hold(cursor: Cursor, one: dict[str, Any]) -> Held:
+    held = hold(cursor, one)
+    if held.state != JobState.DEAD:
+        raise NotFound(f"there is no dead letter {one['id']}: that job is {held.state}")
+    if held.request is None:
+        raise Conflict(f"somebody else changes job {one['id']} at this moment: try again")
+    return held

@@ -7,7 +7,7 @@ Whoever runs a job holds its row to the end of the run, which may take minutes: 
 """
 
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -66,7 +66,7 @@ _REQUEST = f"SELECT request FROM jobs WHERE {_ONE}"
 
 _HOLD = f"SELECT state, script, ordering_key, request FROM jobs WHERE {_ONE} FOR NO KEY UPDATE SKIP LOCKED"
 
-_STATE = f"SELECT state FROM jobs WHERE {_ONE}"
+_STATE = f"SELECT state, script, ordering_key, NULL FROM jobs WHERE {_ONE}"
 
 # Nobody runs it, so an attempt at it that has no end will have none.
 BURY_RUNS = f"""UPDATE job_attempts SET outcome = '{Outcome.EXECUTOR_LOST}'
@@ -86,6 +86,15 @@ _COUNTS = f"""SELECT script, count(*) FILTER (WHERE state = 'queued'), count(*) 
  FROM (SELECT jobs.script, due_at, CASE WHEN {_RUNS_NOW} THEN 'running' ELSE jobs.state END AS state
    FROM jobs WHERE {OF_THEM}) AS seen
  GROUP BY GROUPING SETS ((), (script)) ORDER BY script"""
+
+
+class Held(NamedTuple):
+    """A job whose row was to be locked."""
+
+    state: str
+    script: str
+    ordering_key: str | None
+    request: memoryview | None  # None: it is somebody else's, who runs it if it is queued
 
 
 class JobTable:
@@ -135,10 +144,10 @@ class JobTable:
         one = named(identifier, only)
         with self._pool.transaction() as cursor:
             held = hold(cursor, one)
-            if held is None:
+            if held.state != JobState.QUEUED:
+                raise Conflict(f"job {identifier} cannot be cancelled: it is {held.state}")
+            if held.request is None:
                 raise Conflict(f"job {identifier} cannot be cancelled: it is running")
-            if held[0] != JobState.QUEUED:
-                raise Conflict(f"job {identifier} cannot be cancelled: it is {held[0]}")
             cursor.execute(BURY_RUNS, one)
             cursor.execute(_CANCEL, one)
         self._ring()  # what had to come after it may run now
@@ -172,15 +181,14 @@ def _missing(one: dict[str, Any]) -> str:
     return f"there is no job {one['id']}"
 
 
-def hold(cursor: Cursor, one: dict[str, Any]) -> tuple[Any, ...] | None:
-    """(state, script, ordering key, request) of a job that is nobody else's until the end; None: it is. NotFound."""
+def hold(cursor: Cursor, one: dict[str, Any]) -> Held:
+    """Lock a job to the end of the transaction; NotFound."""
     cursor.execute(_HOLD, one)
     row = cursor.fetchone()
     if row is None:
         cursor.execute(_STATE, one)
-        found(cursor.fetchone(), _missing(one))
-        return None
-    return tuple(row)
+        row = found(cursor.fetchone(), _missing(one))
+    return Held(*row)
 
 
 def _history(cursor: Cursor, one: dict[str, Any]) -> JobHistory:

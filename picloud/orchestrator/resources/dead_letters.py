@@ -95,7 +95,13 @@ class DeadLettersResource:
         wanted = JobFilter(query.script or "", req.context.principal.scripts, JobState.DEAD)
         send_jobs(self._jobs, wanted, query, resp)
 
-    @endpoint(Scope.INVOKE, query=PurgeQuery, answers={200: PurgedShape}, problems=("outcome-unknown",), by_script=True)
+    @endpoint(
+        Scope.INVOKE,
+        query=PurgeQuery,
+        answers={200: PurgedShape},
+        problems=("conflict", "outcome-unknown"),
+        by_script=True,
+    )
     def on_delete(self, req: falcon.Request, resp: falcon.Response, query: PurgeQuery) -> None:
         """Throw all dead letters away, or those of one script."""
         req.context.principal.require(Scope.INVOKE, query.script)
