@@ -15,10 +15,13 @@ import pytest
 
 from picloud.auth import Scope, new_secret
 from picloud.messages.endpoint import Endpoint, declared
+from picloud.model import NewJob, Request, Trigger
 from picloud.settings import load
+from picloud.storage.job_table import JobTable
 from picloud.storage.pool import Pool
 from picloud.storage.tokens import TokenTable
 from picloud.wiring.platform import build
+from tests.fixtures_postgres import execute
 from tests.running import Answer, Running, running
 
 API = "/api/v1"
@@ -63,6 +66,15 @@ SAMPLES = {
     ("GET", f"{API}/invocations/{{identifier}}"): Sample(Scope.READ, query="request=true"),
     ("POST", f"{API}/invocations/{{identifier}}/replay"): Sample(Scope.INVOKE),
     ("GET", f"{API}/logs"): Sample(Scope.READ),
+    ("GET", f"{API}/jobs"): Sample(Scope.READ),
+    ("GET", f"{API}/jobs/{{job}}"): Sample(Scope.READ),
+    ("DELETE", f"{API}/jobs/{{job}}"): Sample(Scope.INVOKE),
+    ("GET", f"{API}/queue"): Sample(Scope.READ),
+    ("GET", f"{API}/dead-letters"): Sample(Scope.READ),
+    ("DELETE", f"{API}/dead-letters"): Sample(Scope.INVOKE, query=f"script={MARK}"),
+    ("GET", f"{API}/dead-letters/{{letter}}"): Sample(Scope.READ),
+    ("DELETE", f"{API}/dead-letters/{{letter}}"): Sample(Scope.INVOKE),
+    ("POST", f"{API}/dead-letters/{{letter}}/retry"): Sample(Scope.INVOKE, b'{"payload": "through the wall"}', JSON),
     ("GET", f"{API}/secrets"): Sample(Scope.READ),
     ("GET", f"{API}/secrets/{{secret}}"): Sample(Scope.READ),
     ("PUT", f"{API}/secrets/{{secret}}"): Sample(Scope.DEPLOY, b'{"value": "through the wall"}', JSON),
@@ -152,7 +164,16 @@ def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortress]:
         places = {"script": MARK, "number": 1, "identifier": record["id"], "token": token, "route": route, "key": MARK}
         assert picloud.api("PUT", "secrets/BEHIND_THE_WALL", {"value": MARK}).status == 201
         places["secret"] = "BEHIND_THE_WALL"
+        places |= {"job": a_job(picloud), "letter": a_job(picloud)}
+        execute(picloud.database_url, "UPDATE jobs SET state = 'dead' WHERE id = %s", places["letter"])
         yield Fortress(picloud, places)
+
+
+def a_job(picloud: Running) -> str:
+    """One that waits for a day → its id."""
+    request = Request("", "POST", "/", f"q={MARK}", (), MARK.encode(), trigger=Trigger.JOB)
+    with contextlib.closing(Pool(picloud.database_url, size=1, wait_ms=5_000)) as pool:
+        return JobTable(pool).add(NewJob(MARK, request, delay_ms=86_400_000)).job.id
 
 
 def bearer(secret: str) -> dict[str, str]:
