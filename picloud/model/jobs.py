@@ -82,7 +82,7 @@ class JobRun:
 
     invocation: str
     started_at: datetime
-    outcome: str | None  # None: it is under way, or came to no end
+    outcome: str | None  # an Outcome, or `crashed`; None: it is under way, or nobody has looked yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,8 @@ class JobHistory:
     """A job, with what came of it."""
 
     job: Job
-    response: Response | None  # its last run's answer, if that is kept; its body may be cut
+    response: Response | None  # its last run's answer, if it gave one
+    cut: bool  # the body of that was too large to be kept
     runs: tuple[JobRun, ...]  # the newest, oldest first
 
 

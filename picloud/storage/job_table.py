@@ -27,7 +27,7 @@ from picloud.model import (
     Response,
     Trigger,
 )
-from picloud.storage.connection import Cursor
+from picloud.storage.connection import Cursor, LockTimeout
 from picloud.storage.jobs import send, through
 from picloud.storage.pool import Pool
 from picloud.storage.rows import found
@@ -66,11 +66,15 @@ _REQUEST = f"SELECT request FROM jobs WHERE {_ONE}"
 
 _HOLD = f"SELECT state, script, ordering_key, request FROM jobs WHERE {_ONE} FOR NO KEY UPDATE SKIP LOCKED"
 
+# Who only looks whether it is due holds it for a moment.
+_WAIT_MS = 1_000
+_HOLD_SOON = f"""SET LOCAL lock_timeout = {_WAIT_MS};
+  SELECT state, script, ordering_key, request FROM jobs WHERE {_ONE} AND NOT ({_RUNS_NOW}) FOR NO KEY UPDATE"""
+
 _STATE = f"SELECT state, script, ordering_key, NULL FROM jobs WHERE {_ONE}"
 
 # Nobody runs it, so an attempt at it that has no end will have none.
-BURY_RUNS = f"""UPDATE job_attempts SET outcome = '{Outcome.EXECUTOR_LOST}'
- WHERE job = %(id)s::uuid AND outcome IS NULL"""
+BURY_RUNS = "UPDATE job_attempts SET outcome = 'crashed' WHERE job = %(id)s::uuid AND outcome IS NULL"
 
 _CANCEL = "UPDATE jobs SET state = 'cancelled', ended_at = clock_timestamp() WHERE id = %(id)s::uuid"
 
@@ -141,15 +145,13 @@ class JobTable:
 
     def cancel(self, identifier: str, only: Collection[str] | None = None) -> None:
         """Keep a queued one from running; NotFound, Conflict: it runs, or has ended."""
-        one = named(identifier, only)
-        with self._pool.transaction() as cursor:
-            held = hold(cursor, one)
-            if held.state != JobState.QUEUED:
-                raise Conflict(f"job {identifier} cannot be cancelled: it is {held.state}")
-            if held.request is None:
-                raise Conflict(f"job {identifier} cannot be cancelled: it is running")
-            cursor.execute(BURY_RUNS, one)
-            cursor.execute(_CANCEL, one)
+        try:
+            with self._pool.transaction() as cursor:
+                state = _cancelled(cursor, named(identifier, only))
+        except LockTimeout:
+            state = JobState.RUNNING
+        if state != JobState.QUEUED:
+            raise Conflict(f"job {identifier} cannot be cancelled: it is {state}")
         self._ring()  # what had to come after it may run now
 
     def queues(self, only: Collection[str] | None = None) -> tuple[QueueState, dict[str, QueueState]]:
@@ -191,12 +193,29 @@ def hold(cursor: Cursor, one: dict[str, Any]) -> Held:
     return Held(*row)
 
 
+def _cancelled(cursor: Cursor, one: dict[str, Any]) -> str:
+    """The state that a job had; it is cancelled if it was queued. LockTimeout: it is about to run."""
+    held = hold(cursor, one)
+    if held.state == JobState.QUEUED and held.request is None:
+        cursor.execute(_HOLD_SOON, one)
+        row = cursor.fetchone()
+        if row is None:
+            return JobState.RUNNING
+        held = Held(*row)
+    if held.state == JobState.QUEUED:
+        cursor.execute(BURY_RUNS, one)
+        cursor.execute(_CANCEL, one)
+    return held.state
+
+
 def _history(cursor: Cursor, one: dict[str, Any]) -> JobHistory:
     cursor.execute(_HISTORY, one)
     *row, status, headers, body = found(cursor.fetchone(), _missing(one))
     cursor.execute(_RUNS, one)
     runs = tuple(JobRun(*run) for run in reversed(cursor.fetchall()))
-    return JobHistory(job_of(row), None if status is None else _response(status, headers, body), runs)
+    if status is None:
+        return JobHistory(job_of(row), None, cut=False, runs=runs)
+    return JobHistory(job_of(row), _response(status, headers, body), cut=body is None, runs=runs)
 
 
 def _response(status: int, headers: str | None, body: memoryview | None) -> Response:

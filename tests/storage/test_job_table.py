@@ -2,7 +2,8 @@
 
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from picloud.storage.job_table import JobTable
 from picloud.storage.jobs import send, through
 from picloud.storage.pool import Pool
 from tests.fixtures_postgres import execute
+from tests.running import eventually
 
 REQUEST = Request("", "POST", "/", "", (("content-type", "application/json"),), b'{"n": 1}', trigger=Trigger.JOB)
 NOBODY = "00000000-0000-7000-8000-000000000000"
@@ -153,10 +155,12 @@ def test_a_job_is_shown_with_its_answer_and_its_runs_oldest_first(jobs: JobTable
     runs = [tried(database, it, "script-error"), tried(database, it, "ok")]
     found = jobs.history(it)
     assert found.response
+    assert not found.cut
     assert (found.response.status, found.response.headers, found.response.body) == (201, (("x-a", "1"),), b"\xff")
     assert [(run.invocation, run.outcome) for run in found.runs] == list(zip(runs, ("script-error", "ok"), strict=True))
     assert found.job.outcome is Outcome.OK
     assert jobs.history(sent(database)).response is None
+    assert jobs.history(sent(database, changed=answer | {"body": None})).cut
 
 
 def test_other_scripts_jobs_are_as_if_they_were_not_there(
@@ -193,7 +197,7 @@ def test_a_job_that_waits_is_cancelled_and_whoever_comes_after_it_is_rung_for(
     jobs.cancel(it)
     found = jobs.history(it)
     assert (found.job.state, found.job.ended_at is not None) == (JobState.CANCELLED, True)
-    assert [(run.invocation, run.outcome) for run in found.runs] == [(lost, "executor-lost")], "nobody waits for it"
+    assert [(run.invocation, run.outcome) for run in found.runs] == [(lost, "crashed")], "nobody waits for it"
     assert rung.count == 1
     with pytest.raises(Conflict, match="it is cancelled"):
         jobs.cancel(it)
@@ -227,6 +231,29 @@ def test_nobody_waits_for_a_job_that_runs(jobs: JobTable, letters: DeadLetterTab
     assert set(listed(jobs)) == {it, old}
 
 
+def test_who_holds_a_job_for_a_moment_does_not_keep_it_from_being_cancelled(jobs: JobTable, database: str) -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+    def cancelled() -> bool:
+        it = sent(database)
+        with ThreadPoolExecutor(1) as threads:
+            with held(database, it):
+                cancelling = threads.submit(jobs.cancel, it)
+                eventually(lambda: cancelling.done() or execute(database, waiting) == [(1,)], bool)
+            with suppress(Conflict):
+                cancelling.result()
+        return state(jobs, it) is JobState.CANCELLED
+
+    assert any(cancelled() for _ in range(5)), "not even once: this machine cannot be so busy"
+
+
+def test_a_job_that_is_about_to_run_is_not_waited_for_long(jobs: JobTable, database: str) -> None:
+    it = sent(database)
+    with held(database, it), pytest.raises(Conflict, match="it is running"):
+        jobs.cancel(it)
+    assert state(jobs, it) is JobState.QUEUED
+
+
 def test_a_dead_letter_is_queued_again_with_all_of_its_attempts(
     jobs: JobTable, letters: DeadLetterTable, database: str, rung: Rung
 ) -> None:
@@ -239,7 +266,7 @@ def test_a_dead_letter_is_queued_again_with_all_of_its_attempts(
     assert (queued.key, queued.ended_at, queued.error) == ("k", None, before.error)
     assert queued.due_at > before.due_at
     assert (jobs.request(it), rung.count) == (REQUEST, 1)
-    assert [run.outcome for run in jobs.history(it).runs] == ["executor-lost"], "that crash is counted no more"
+    assert [run.outcome for run in jobs.history(it).runs] == ["crashed"], "that crash is counted no more"
     with pytest.raises(NotFound, match="that job is queued"):
         letters.retry(it, lambda request: request)
 

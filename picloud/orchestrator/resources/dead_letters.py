@@ -66,7 +66,7 @@ class PurgedShape(msgspec.Struct):
     purged: int
 
 
-class RetryShape(msgspec.Struct, forbid_unknown_fields=True):
+class RetryWith(msgspec.Struct, forbid_unknown_fields=True):
     """How to try again."""
 
     payload: Annotated[Any, Meta(description="JSON in place of the body that it had")] | UnsetType = UNSET
@@ -162,7 +162,7 @@ class RetryResource:
 
     @endpoint(
         Scope.INVOKE,
-        media={MEDIA_JSON: RetryShape},
+        media={MEDIA_JSON: RetryWith},
         body_required=False,
         answers={202: Answer(Job, headers={"Location": Annotated[str, Meta(description="of the job")]})},
         problems=("conflict", "unsupported-media-type", "outcome-unknown"),
@@ -173,7 +173,7 @@ class RetryResource:
 
         Of those with its ordering key it comes last.
         """
-        asked = read_json(req, RetryShape, _PAYLOAD_BYTES_MAX) if has_body(req.env) else RetryShape()
+        asked = read_json(req, RetryWith, _PAYLOAD_BYTES_MAX) if has_body(req.env) else RetryWith()
         edit = _same if asked.payload is UNSET else _with_payload(msgspec.json.encode(asked.payload))
         job = self._letters.retry(job_id(letter), edit, req.context.principal.scripts)
         send_json(resp, job, 202)

@@ -111,7 +111,7 @@ def dry_run_shape(it: Rehearsed, scripts: frozenset[str] | None) -> DryRunShape:
         outcome=run.outcome,
         error=run.detail,
         would_commit=it.would_commit,
-        response=response_shape(run.response) if run.response else None,
+        response=_response(run.response) if run.response else None,
         logs=list(_lines(it, scripts)),
         writes=[_write(one, it.mask) for one in it.effects.writes if _may_see(one.script, scripts)],
         events=[],
@@ -132,8 +132,7 @@ def _lines(it: Rehearsed, scripts: Collection[str] | None) -> Iterator[LineShape
         yield line_shape(StoredLine(0, of.id, of.script, line.at, line.level, line.message, line.fields or None))
 
 
-def response_shape(response: Response) -> ScriptResponse:
-    """As the API shows it."""
+def _response(response: Response) -> ScriptResponse:
     body, is_base64 = body_shape(response.body)
     return ScriptResponse(response.status, headers_shape(response.headers), body, is_base64)
 

@@ -14,7 +14,8 @@ from picloud.messages.endpoint import endpoint
 from picloud.messages.reading import CURSOR, Paging, ScriptName
 from picloud.messages.writing import Page, send_json, send_page
 from picloud.model import JOB_KEY_BYTES_MAX, Job, JobFilter, JobHistory, JobRun, JobState, QueueState
-from picloud.orchestrator.resources.dry_run import ScriptResponse, response_shape
+from picloud.orchestrator.resources.dry_run import ScriptResponse
+from picloud.orchestrator.resources.shapes import body_shape, headers_shape
 
 
 class JobStore(Protocol):
@@ -42,11 +43,17 @@ class JobsQuery(Paging):
     after: Annotated[uuid.UUID, Meta(description=CURSOR)] | None = None  # type: ignore[assignment]
 
 
+class JobResult(ScriptResponse):
+    """The answer of a job's last run, if it gave one."""
+
+    cut: Annotated[bool, Meta(description="whether `body` is left out, as it had more than 64 KiB")]
+
+
 @dataclass(frozen=True, slots=True)
 class JobDetail(Job):
     """A job, with what came of it."""
 
-    result: ScriptResponse | None  # of its last run, if that gave an answer; its body is cut behind 64 KiB
+    result: JobResult | None  # of its last run
     runs: list[JobRun]
 
 
@@ -88,8 +95,7 @@ class JobResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response, job: str) -> None:
         """One job, with its runs and the answer of its last one."""
         it = self._jobs.history(job_id(job), req.context.principal.scripts)
-        result = None if it.response is None else response_shape(it.response)
-        send_json(resp, JobDetail(**known(it.job), result=result, runs=list(it.runs)))
+        send_json(resp, JobDetail(**known(it.job), result=_result(it), runs=list(it.runs)))
 
     @endpoint(
         Scope.INVOKE, answers={204: None}, problems=("conflict", "outcome-unknown"),
@@ -119,6 +125,13 @@ def send_jobs(jobs: JobStore, wanted: JobFilter, query: Any, resp: falcon.Respon
     """Answer with the page that the query asks for."""
     found = jobs.page(wanted, query.limit, str(query.after or ""))
     send_page(resp, found, query.limit, lambda it: it, lambda it: it.id)
+
+
+def _result(it: JobHistory) -> JobResult | None:
+    if it.response is None:
+        return None
+    body, is_base64 = body_shape(it.response.body)
+    return JobResult(it.response.status, headers_shape(it.response.headers), body, is_base64, it.cut)
 
 
 def job_id(text: str) -> str:
