@@ -15,13 +15,12 @@ import pytest
 
 from picloud.auth import Scope, new_secret
 from picloud.messages.endpoint import Endpoint, declared
-from picloud.model import NewJob, Request, Trigger
+from picloud.model import Request, Trigger
 from picloud.settings import load
-from picloud.storage.job_table import JobTable
 from picloud.storage.pool import Pool
 from picloud.storage.tokens import TokenTable
 from picloud.wiring.platform import build
-from tests.fixtures_postgres import execute
+from tests.queued import dead, sent
 from tests.running import Answer, Running, running
 
 API = "/api/v1"
@@ -164,16 +163,10 @@ def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortress]:
         places = {"script": MARK, "number": 1, "identifier": record["id"], "token": token, "route": route, "key": MARK}
         assert picloud.api("PUT", "secrets/BEHIND_THE_WALL", {"value": MARK}).status == 201
         places["secret"] = "BEHIND_THE_WALL"
-        places |= {"job": a_job(picloud), "letter": a_job(picloud)}
-        execute(picloud.database_url, "UPDATE jobs SET state = 'dead' WHERE id = %s", places["letter"])
+        request = Request("", "POST", "/", f"q={MARK}", (), MARK.encode(), trigger=Trigger.JOB)
+        places["job"] = sent(picloud.database_url, MARK, request, delay_ms=86_400_000)
+        places["letter"] = dead(picloud.database_url, MARK, request)
         yield Fortress(picloud, places)
-
-
-def a_job(picloud: Running) -> str:
-    """One that waits for a day → its id."""
-    request = Request("", "POST", "/", f"q={MARK}", (), MARK.encode(), trigger=Trigger.JOB)
-    with contextlib.closing(Pool(picloud.database_url, size=1, wait_ms=5_000)) as pool:
-        return JobTable(pool).add(NewJob(MARK, request, delay_ms=86_400_000)).job.id
 
 
 def bearer(secret: str) -> dict[str, str]:

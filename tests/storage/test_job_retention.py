@@ -12,7 +12,7 @@ from picloud.storage.job_retention import JobRetention
 from picloud.storage.jobs import send, through
 from picloud.storage.pool import Pool
 from tests.fixtures_postgres import execute
-from tests.storage.test_job_table import REQUEST, held, sent, tried
+from tests.queued import REQUEST, held, sent, tried
 
 DAYS, ROWS, DEAD_DAYS = 14, 1000, 90
 

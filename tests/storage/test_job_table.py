@@ -1,27 +1,23 @@
 """Jobs as they are looked after: seen in every state, cancelled, tried again, thrown away, and nobody waited for."""
 
 import uuid
-from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from picloud.errors import Conflict, NotFound
-from picloud.model import JobFilter, JobState, NewJob, Outcome, QueueState, Request, Trigger, new_id
-from picloud.storage.connection import connect
+from picloud.model import JobFilter, JobState, NewJob, Outcome, QueueState, Trigger
 from picloud.storage.dead_letters import DeadLetterTable
 from picloud.storage.job_retention import JobRetention
 from picloud.storage.job_table import JobTable
-from picloud.storage.jobs import send, through
 from picloud.storage.pool import Pool
 from tests.fixtures_postgres import execute
+from tests.queued import REQUEST, dead, held, sent, tried
 from tests.running import eventually
 
-REQUEST = Request("", "POST", "/", "", (("content-type", "application/json"),), b'{"n": 1}', trigger=Trigger.JOB)
 NOBODY = "00000000-0000-7000-8000-000000000000"
 HOUR_MS = 3_600_000
 
@@ -49,44 +45,6 @@ def jobs(pool: Pool, rung: Rung) -> JobTable:
 @pytest.fixture
 def letters(pool: Pool, rung: Rung) -> DeadLetterTable:
     return DeadLetterTable(pool, rung)
-
-
-def sent(database: str, script: str = "s", *, changed: Mapping[str, object] | None = None, **more: Any) -> str:
-    """A job as somebody else sent it, then changed → its id."""
-    with closing(connect(database)) as connection, connection.cursor() as cursor:
-        identifier = send(through(cursor), NewJob(script, REQUEST, **more)).id
-        if changed:
-            cursor.execute(f"UPDATE jobs SET {', '.join(f'{it} = %({it})s' for it in changed)} WHERE id = %(id)s::uuid",
-                           {**changed, "id": identifier})  # fmt: skip
-    return identifier
-
-
-def dead(database: str, script: str = "s", **more: Any) -> str:
-    ended: dict[str, object] = {
-        "state": "dead", "attempts": 3, "crashes": 2, "ended_at": datetime.now(UTC), "outcome": "script-error",
-        "error": "main.lua:1: no", "invocation": new_id(),
-    }  # fmt: skip
-    return sent(database, script, changed=ended, **more)
-
-
-def tried(database: str, job: str, outcome: str | None = None, *, left: timedelta = timedelta(minutes=1)) -> str:
-    """An attempt at a job, and how long until its deadline → its invocation."""
-    invocation = new_id()
-    execute(
-        database,
-        "INSERT INTO job_attempts (invocation, job, node, deadline, outcome) VALUES (%s, %s, 'n', %s, %s)",
-        invocation, job, datetime.now(UTC) + left, outcome,
-    )  # fmt: skip
-    return invocation
-
-
-@contextmanager
-def held(database: str, *identifiers: str) -> Iterator[None]:
-    """Somebody runs these, or changes them."""
-    with closing(connect(database)) as connection, connection.cursor() as cursor:
-        cursor.execute("BEGIN; SELECT 1 FROM jobs WHERE id = ANY(%s::uuid[]) FOR NO KEY UPDATE", (list(identifiers),))
-        yield
-        cursor.execute("ROLLBACK")
 
 
 def state(jobs: JobTable, identifier: str) -> JobState:

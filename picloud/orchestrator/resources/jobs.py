@@ -11,7 +11,7 @@ from msgspec import Meta
 from picloud.auth import Scope
 from picloud.errors import NotFound
 from picloud.messages.endpoint import endpoint
-from picloud.messages.reading import CURSOR, Paging, ScriptName
+from picloud.messages.reading import CURSOR, Paging, ScriptName, form
 from picloud.messages.writing import Page, send_json, send_page
 from picloud.model import JOB_KEY_BYTES_MAX, Job, JobFilter, JobHistory, JobRun, JobState, QueueState
 from picloud.orchestrator.resources.dry_run import ScriptResponse
@@ -39,7 +39,9 @@ class JobsQuery(Paging):
 
     script: ScriptName | None = None
     state: Annotated[JobState, Meta(description="those that are so")] | None = None
-    key: Annotated[str, Meta(max_length=JOB_KEY_BYTES_MAX, description="those that were sent with this key")] = ""
+    key: Annotated[str, Meta(max_length=JOB_KEY_BYTES_MAX), form("printable", "those that were sent with this key")] = (
+        ""
+    )
     after: Annotated[uuid.UUID, Meta(description=CURSOR)] | None = None  # type: ignore[assignment]
 
 
