@@ -177,7 +177,7 @@ class Running:
         """Make these a script's settings, whatever they were."""
         keys = (
             *("access", "limits", "env", "cors", "expose_errors", "allow_hosts", "kv", "secrets", "invoke"),
-            *("idempotency", "record", "retry"),
+            *("idempotency", "record", "retry", "webhook"),
         )
         blank = dict.fromkeys(keys)
         assert self.api("PATCH", f"scripts/{name}/settings", blank).status == 200

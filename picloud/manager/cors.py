@@ -13,10 +13,16 @@ MAX_AGE_S = 86_400
 
 ANY = "*"
 
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110, 5.6.2; a method's name is one, too
+
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]{0,31})://(\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9._-]{0,252}))(?::([0-9]{1,5}))?")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110, 5.6.2
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LISTS = ("origins", "headers", "methods")
+
+
+def is_header_name(text: str) -> bool:
+    """Whether a header may have this name."""
+    return HEADER_NAME.fullmatch(text) is not None
 
 
 def wrong(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -52,7 +58,7 @@ def _normal_entry(name: str, entry: str) -> str | None:
         return entry
     if name == "origins":
         return _origin(entry.lower())
-    if not _TOKEN.fullmatch(entry):
+    if not is_header_name(entry):
         return None
     return entry.lower() if name == "headers" else entry.upper()
 

@@ -1,13 +1,15 @@
 """Grants: settings by which a script reaches what is not its own, such as a space that several share.
 
 Owns: what they must look like, and who may add one. A token that is limited to scripts may take grants away and keep
-those that are there, and adds none: by a script of its own it would reach what it was kept from.
+those that are there, and adds none: by a script of its own it would reach what it was kept from. The secret that a
+script's webhooks are signed with is one, too, though the script does not get it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from picloud.errors import Forbidden
+from picloud.manager import webhooks
 from picloud.manager.secrets import NAME_RULE
 from picloud.model import StoredSettings, is_script_name, is_space_name, is_variable_name
 
@@ -41,5 +43,12 @@ def check(before: StoredSettings, after: StoredSettings) -> None:
     """Forbidden if a limited token would add a grant."""
     for setting in _RULES:
         if added := set(after.get(setting) or ()) - set(before.get(setting) or ()):
-            names = ", ".join(f"'{name}'" for name in sorted(added))
-            raise Forbidden(f"this token is limited to scripts, and may not add {names} to the setting '{setting}'")
+            raise _forbidden(added, setting)
+    secret = webhooks.secret_of(after)
+    if secret not in (None, webhooks.secret_of(before)):
+        raise _forbidden([secret], "webhook")
+
+
+def _forbidden(added: Iterable[object], setting: str) -> Forbidden:
+    names = ", ".join(sorted(f"'{name}'" for name in added))
+    return Forbidden(f"this token is limited to scripts, and may not add {names} to the setting '{setting}'")

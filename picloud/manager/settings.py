@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from picloud.errors import InvalidRequest
-from picloud.manager import cors, grants
+from picloud.manager import cors, grants, webhooks
 from picloud.messages.reading import form
 from picloud.model import (
     BACKOFF_MS_MOST,
@@ -120,6 +120,7 @@ class SettingsPatch(msgspec.Struct, forbid_unknown_fields=True):
     invoke: _Scripts | UnsetType | None = UNSET
     record: Recording | UnsetType | None = UNSET
     retry: RetryPatch | UnsetType | None = UNSET
+    webhook: Annotated[webhooks.WebhookPatch, webhooks.OnlyCustom] | UnsetType | None = UNSET
 
 
 class SettingsRepository(Protocol):
@@ -148,6 +149,7 @@ class SettingsRules:
             *_wrong_variables(patch),
             *cors.wrong(_given(patch.cors)),
             *_wrong_hosts(patch.allow_hosts or []),
+            *webhooks.wrong(_given(patch.webhook)),
         ]
         wanted: dict[str, Any] = msgspec.to_builtins(patch)
         if wrong := [*wrong, *grants.wrong(wanted)]:
@@ -155,6 +157,8 @@ class SettingsRules:
         wanted = grants.normal(wanted)
         if wanted.get("cors"):
             wanted["cors"] = cors.normal(wanted["cors"])
+        if wanted.get("webhook"):
+            wanted["webhook"] = webhooks.normal(wanted["webhook"])
         if wanted.get("allow_hosts"):
             wanted["allow_hosts"] = list(dict.fromkeys(str(HostPattern.parse(it)) for it in wanted["allow_hosts"]))
 

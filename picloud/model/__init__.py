@@ -8,6 +8,7 @@ Owns: the words of the platform as types. Knows nothing of how they are stored, 
     secrets   named values that scripts may be granted, without the values
     settings  what holds for a script, and what the operator allows
     jobs      what is to run later
+    webhooks  whose deliveries a script takes
     runs      one run: request, response, outcome
     records   what is kept of it: invocations and log lines
 """
@@ -108,6 +109,7 @@ from picloud.model.state import (
     shared_name,
     shared_space,
 )
+from picloud.model.webhooks import TOLERANCE_S, TOLERANCE_S_MAX, Algorithm, Encoding, Preset, Webhook
 
 __all__ = [
     "ANYWAY",
@@ -126,15 +128,19 @@ __all__ = [
     "SECRET_CHARACTERS_MAX",
     "SPACE_BYTES_MAX",
     "SPACE_NAME",
+    "TOLERANCE_S",
+    "TOLERANCE_S_MAX",
     "VALUE_BYTES_MAX",
     "VARIABLE_NAME",
     "WHATEVER",
     "Access",
     "AddedJob",
+    "Algorithm",
     "Check",
     "ClaimedJob",
     "Condition",
     "Cors",
+    "Encoding",
     "Entry",
     "Guard",
     "HeaderList",
@@ -157,6 +163,7 @@ __all__ = [
     "NewJob",
     "Outcome",
     "Policy",
+    "Preset",
     "Program",
     "QueueState",
     "Record",
@@ -181,6 +188,7 @@ __all__ = [
     "Value",
     "ValueKind",
     "Version",
+    "Webhook",
     "backoff_ms",
     "host_and_port",
     "is_last_page",

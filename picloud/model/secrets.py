@@ -13,4 +13,4 @@ class Secret:
     name: str  # as a variable's
     created_at: datetime  # UTC
     updated_at: datetime  # UTC: when its value was set last
-    scripts: tuple[str, ...]  # those whose settings grant it
+    scripts: tuple[str, ...]  # those whose settings name it, as a grant or for their webhooks

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from picloud.model.webhooks import Webhook
+
 
 class Access(enum.StrEnum):
     """Who may call a script over HTTP."""
@@ -105,6 +107,7 @@ class Settings:
     invoke: tuple[str, ...] = ()  # names of scripts that want a token over HTTP, and that it may invoke without
     record: Recording = Recording.NONE
     retry: Retry = Retry()  # of its jobs
+    webhook: Webhook | None = None  # it takes signed deliveries, and nothing else, as jobs
 
 
 StoredSettings = Mapping[str, Any]
@@ -134,7 +137,8 @@ class Policy:
     def hold(self, stored: StoredSettings) -> Settings:
         """What holds for a script: what was set, else the default, and no limit above the operator's."""
         settings = msgspec.convert({"access": self.access, **stored}, Settings)
-        return replace(settings, limits=settings.limits.within(self.maxima))
+        webhook = settings.webhook and settings.webhook.held()
+        return replace(settings, limits=settings.limits.within(self.maxima), webhook=webhook)
 
 
 DEFAULT_POLICY = Policy()

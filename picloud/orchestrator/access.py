@@ -23,4 +23,9 @@ class Door:
         if program.settings.access is Access.TOKEN:
             authenticate(authorization, self._tokens.find).require(Scope.INVOKE, program.script)
             return ("authorization",)
-        return ("authorization",) if authorization and carries_secret(authorization) else ()
+        return withheld(authorization)
+
+
+def withheld(authorization: str | None) -> tuple[str, ...]:
+    """Names of headers that a script does not get, of a request whose token opens nothing."""
+    return ("authorization",) if authorization and carries_secret(authorization) else ()

@@ -1,7 +1,8 @@
 """HTTP in: which script a request is for, whether it may pass, and what is answered if none runs.
 
 Two entries: /fn/NAME with all below it, and every path that is nobody else's, by the routes. Then one way for both:
-the CORS preflight is answered here, access is checked, and `dispatch` runs the program, or `enqueue` stores a job.
+the CORS preflight is answered here, access is checked, and `dispatch` runs the program, or `enqueue` stores a job; of
+webhooks, which are signed, `deliveries` makes jobs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +12,9 @@ import falcon
 
 from picloud.errors import Forbidden, NotFound
 from picloud.model import HeaderList, Program, Run, new_id
-from picloud.orchestrator.access import Door
+from picloud.orchestrator.access import Door, withheld
 from picloud.orchestrator.cors import Preflight, answer_preflight, preflight_of, share_headers
+from picloud.orchestrator.deliveries import Deliveries
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.enqueue import Enqueuing, accept, is_preferred, job_url
 from picloud.orchestrator.request import HttpRequest, Proxies, segments
@@ -45,6 +47,7 @@ class Ingress:
         door: Door,
         dispatcher: Dispatcher,
         enqueuing: Enqueuing,
+        deliveries: Deliveries,
         proxies: Proxies,
     ) -> None:
         self._resolver = resolver
@@ -52,6 +55,7 @@ class Ingress:
         self._door = door
         self._dispatcher = dispatcher
         self._enqueuing = enqueuing
+        self._deliveries = deliveries
         self._proxies = proxies
 
     def function(self, req: falcon.Request, resp: falcon.Response, **_: object) -> None:
@@ -89,8 +93,8 @@ class Ingress:
         who is turned away is not asked for a token, and leaves no record.
         """
         program = self._known(asked)
-        if program is None or (program.settings.cors and preflight_of(asked)):
-            return None
+        if program is None or program.settings.webhook or (program.settings.cors and preflight_of(asked)):
+            return None  # a delivery takes no place of a run's
         run = self._dispatcher.refusal(program.script)
         if run is None:
             return None
@@ -107,9 +111,12 @@ class Ingress:
         if req.method in NOT_FOR_SCRIPTS:
             raise falcon.HTTPMethodNotAllowed(_USUAL)
         try:
-            withheld = self._door.admit(program, req.env.get("HTTP_AUTHORIZATION"))
-            source = HttpRequest(req.env, path, params, self._proxies, withheld)
-            if is_preferred(req.env):
+            authorization, webhook = req.env.get("HTTP_AUTHORIZATION"), program.settings.webhook
+            kept_back = withheld(authorization) if webhook else self._door.admit(program, authorization)
+            source = HttpRequest(req.env, path, params, self._proxies, kept_back)
+            if webhook:
+                self._deliveries.take(program, webhook, source, req, resp)
+            elif is_preferred(req.env):
                 self._enqueue(program, source, req, resp)
             else:
                 send(self._dispatcher.dispatch(program, new_id(), source), resp)

@@ -12,7 +12,8 @@ from picloud.storage.pool import Pool
 from picloud.storage.rows import found
 
 _LISTED = """SELECT it.name, it.created_at, it.updated_at,
-    ARRAY(SELECT s.name FROM scripts s WHERE s.settings -> 'secrets' ? it.name ORDER BY s.name)
+    ARRAY(SELECT s.name FROM scripts s
+      WHERE s.settings -> 'secrets' ? it.name OR s.settings -> 'webhook' ->> 'secret' = it.name ORDER BY s.name)
   FROM secrets it"""
 
 _PUT = """INSERT INTO secrets (name, sealed) VALUES (%s, %s)

@@ -20,6 +20,7 @@ from picloud.manager.uploads import Uploads
 from picloud.manager.uses import TokenUses
 from picloud.manager.values import Values
 from picloud.orchestrator.access import Door
+from picloud.orchestrator.deliveries import Deliveries
 from picloud.orchestrator.dry_run import DryRuns
 from picloud.orchestrator.enqueue import Enqueuing
 from picloud.orchestrator.feed import Feed
@@ -64,7 +65,10 @@ class Platform:
         self._proxies = Proxies(settings.trusted_proxies)
         self._enqueuing = Enqueuing(tables.jobs)
         door = Door(self._tokens)
-        self._ingress = Ingress(engine.router, self._routes, door, self._dispatcher, self._enqueuing, self._proxies)
+        deliveries = Deliveries(engine.secrets, tables.jobs)
+        self._ingress = Ingress(
+            engine.router, self._routes, door, self._dispatcher, self._enqueuing, deliveries, self._proxies
+        )
         self.wsgi: Callable[..., Any] = create_app(self._collaborators(settings))
 
     def start(self) -> None:
