@@ -126,11 +126,11 @@ def test_an_upload_and_a_rollback_leave_them_alone(picloud: Running) -> None:
         ({"webhook": {"preset": "gitlab", "secret": "S"}}, "webhook.preset", "did you mean 'github'?"),
         ({"webhook": {"preset": "github", "secret": "a-b"}}, "webhook.secret", "is no name of a secret"),
         ({"webhook": {"preset": "github", "secret": "S", "heder": "x"}}, "webhook.heder", "did you mean 'header'?"),
-        ({"webhook": {"preset": "slack", "secret": "S", "header": "x"}}, "webhook.header", "is for the preset 'custom'"),
+        ({"webhook": {"preset": "slack", "secret": "S", "prefix": ""}}, "webhook.prefix", "is for the preset 'custom'"),
         ({"webhook": {"preset": "custom", "secret": "S", "header": "a b"}}, "webhook.header", "no name of a header"),
         ({"webhook": {"preset": "custom", "secret": "S", "prefix": "é"}}, "webhook.prefix", "printable ASCII"),
         ({"webhook": {"preset": "custom", "secret": "S", "tolerance_s": 0}}, "webhook.tolerance_s", "at least 1"),
-        ({"webhook": {"preset": "custom", "secret": "S", "algorithm": "md5"}}, "webhook.algorithm", "'md5' is not known"),
+        ({"webhook": {"preset": "custom", "secret": "S", "algorithm": "md5"}}, "webhook.algorithm", "not known"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_by_its_field_and_changes_nothing(

@@ -1,11 +1,11 @@
-"""Webhooks on a running PiCloud: verified, stored once as a job before the answer, and refused without a word too many."""
+"""Webhooks on a running PiCloud: verified, stored once before the answer, and refused without a word too many."""
 
 import base64
 import hashlib
 import hmac
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from standardwebhooks.webhooks import Webhook as Signer
 
 from picloud.auth import Scope, new_secret
 from picloud.model import Request, Trigger
-from picloud.storage.embedded import EmbeddedPostgres
 from picloud.storage.pool import Pool
 from picloud.storage.tokens import TokenTable
+from tests.acceptance.test_resilience import await_listeners, database_away
 from tests.running import Answer, Running, running
 
 SECRET = "a secret that is shared"
@@ -51,7 +51,7 @@ def jobs(picloud: Running, script: str) -> list[Job]:
     return [Job(found, key, msgspec.msgpack.decode(request, type=Request)) for found, key, request in rows]
 
 
-def deploy(picloud: Running, name: str, webhook: Mapping[str, object], secret: str = SECRET, **more: object) -> None:
+def deploy(picloud: Running, name: str, webhook: dict[str, object], secret: str = SECRET, **more: object) -> None:
     """A script that takes webhooks, which are signed with a secret of its own."""
     named = "OF_" + name.upper().replace("-", "_")
     assert picloud.api("PUT", f"secrets/{named}", {"value": secret}).status in (200, 201)
@@ -95,11 +95,11 @@ def custom(body: bytes) -> dict[str, str]:
 
 
 Headers = Callable[[bytes], dict[str, str]]
-CUSTOM = {
+CUSTOM: dict[str, object] = {
     "preset": "custom", "header": "X-Mine", "algorithm": "sha512", "encoding": "base64", "prefix": "sig ",
     "id_header": "X-Id",
 }  # fmt: skip
-EACH: list[tuple[Mapping[str, object], Headers, bytes, str]] = [
+EACH: list[tuple[dict[str, object], Headers, bytes, str]] = [
     ({"preset": "github"}, github, BODY, "1-2-3"),
     ({"preset": "stripe"}, stripe, b'{"id": "evt_1", "type": "charge.succeeded"}', "evt_1"),
     ({"preset": "standard-webhooks"}, standard, BODY, "msg_1"),
@@ -111,7 +111,7 @@ NAMES = ["github", "stripe", "standard", "slack", "custom"]
 
 @pytest.mark.parametrize(("webhook", "headers", "body", "identifier"), EACH, ids=NAMES)
 def test_a_signed_delivery_is_a_job_before_its_answer_and_once(
-    ours: Running, webhook: Mapping[str, object], headers: Headers, body: bytes, identifier: str
+    ours: Running, webhook: dict[str, object], headers: Headers, body: bytes, identifier: str
 ) -> None:
     name = f"takes-{webhook['preset']}"
     secret = base64.b64encode(SECRET.encode()).decode() if headers is standard else SECRET
@@ -127,12 +127,13 @@ def test_a_signed_delivery_is_a_job_before_its_answer_and_once(
     assert (request.method, request.path, request.query_string) == ("POST", f"/fn/{name}/below", "x=1&x=2")
     assert (request.body, request.trigger, request.params) == (body, Trigger.JOB, (("rest", "below"),))
     assert dict(request.headers)["x-more"] == "kept"
+    assert secret.encode() not in msgspec.msgpack.encode(request)
     assert json.loads(request.event) == {"webhook": webhook["preset"], "id": identifier}
 
 
 @pytest.mark.parametrize(("webhook", "headers", "body", "_"), EACH, ids=NAMES)
 def test_what_is_not_signed_as_it_should_be_is_refused_and_stores_nothing(
-    ours: Running, webhook: Mapping[str, object], headers: Headers, body: bytes, _: str
+    ours: Running, webhook: dict[str, object], headers: Headers, body: bytes, _: str
 ) -> None:
     name = f"doubts-{webhook['preset']}"
     secret = base64.b64encode(SECRET.encode()).decode() if headers is standard else SECRET
@@ -154,14 +155,13 @@ def test_deliveries_of_the_same_at_once_are_one_job(ours: Running) -> None:
     headers = github(BODY, "at-once")
 
     def deliver(_: int) -> Answer:
-        return ours.call("POST", "/fn/crowded", BODY, headers)
+        answer = ours.call("POST", "/fn/crowded", BODY, headers)
+        return deliver(_) if answer.status == 503 else answer  # as its sender would: this machine may be busy
 
     with ThreadPoolExecutor(16) as threads:
         answers = list(threads.map(deliver, range(48)))
     (job,) = jobs(ours, "crowded")
-    assert {(it.status, it.body) for it in answers} == {
-        (202, json.dumps({"job": job.id}, separators=(",", ":")).encode())
-    }
+    assert {(it.status, it.json["job"]) for it in answers} == {(202, job.id)}
     assert ours.call("POST", "/fn/crowded", BODY, github(BODY, "another")).json != {"job": job.id}
     assert len(jobs(ours, "crowded")) == 2
 
@@ -219,17 +219,16 @@ def test_a_new_secret_is_live_and_two_are_good_while_one_replaces_the_other(ours
     assert (taken("old"), taken("new")) == (False, False)
 
 
-@pytest.mark.parametrize("value", [None, "", "whsec_none, and no base64"])
+@pytest.mark.parametrize("value", [None, "whsec_none, and no base64"])
 def test_without_a_secret_that_can_sign_nobody_is_believed(ours: Running, value: str | None) -> None:
     deploy(ours, "unready", {"preset": "standard-webhooks"})
     if value is None:
         ours.api("DELETE", "secrets/OF_UNREADY")
-    elif value:
+    else:
         ours.api("PUT", "secrets/OF_UNREADY", {"value": value})
     answer = ours.call("POST", "/fn/unready", BODY, standard(BODY))
     assert (answer.status, answer.problem) == (401, "unauthorized")
-    if value != "":
-        assert "is not set, or is none that webhooks are signed with" in answer.json["detail"]
+    assert "is not set, or is none that webhooks are signed with" in answer.json["detail"]
     assert not [one for one in ("UNREADY", "base64", SECRET) if one in answer.body.decode()]
 
 
@@ -333,14 +332,14 @@ def test_a_limited_token_names_no_secret_and_keeps_the_one_that_is_there(ours: R
     assert ours.call("PUT", "/api/v1/scripts/new-hook", body, headers).problem == "forbidden"
 
 
-def test_while_the_database_is_away_it_is_to_be_delivered_again(fresh_data: Path) -> None:
-    with running(fresh_data) as picloud:
-        deploy(picloud, "patient", {"preset": "github"})
-        for _ in picloud.by_each_worker():
-            assert (
-                picloud.call("POST", "/fn/patient", BODY, github(BODY, "before")).status == 202
-            )  # what it needs is cached
-        server = EmbeddedPostgres(fresh_data, fresh_data / "run" / "pg")
-        server.stop()
-        answer = picloud.call("POST", "/fn/patient", BODY, github(BODY, "away"))
+def test_while_the_database_is_away_it_is_to_be_delivered_again(ours: Running) -> None:
+    deploy(ours, "patient", {"preset": "github"})
+    await_listeners(ours)
+    for _ in ours.by_each_worker():  # which then knows script and secret
+        assert ours.call("POST", "/fn/patient", BODY, github(BODY, "before")).status == 202
+    with database_away(ours):
+        answer = ours.call("POST", "/fn/patient", BODY, github(BODY, "again"))
         assert (answer.status, answer.problem) == (503, "database-unavailable")
+        assert ours.call("POST", "/fn/patient", BODY, github(b"")).status == 401
+    assert ours.call("POST", "/fn/patient", BODY, github(BODY, "again")).status == 202
+    assert [job.key for job in jobs(ours, "patient")] == ["webhook:before", "webhook:again"]
