@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from picloud.model import DEFAULT_POLICY, Cors, Limits, Retry, Settings
+from picloud.model import DEFAULT_POLICY, Cors, Limits, Preset, Settings, Webhook
 from sandbox import lua
 from tests.documents import rows, section, spans
 from tests.running import ROOT
@@ -135,6 +136,15 @@ def test_the_tables_of_settings_are_the_codes() -> None:
     kinds: tuple[type, ...] = (Settings, Cors, Retry)
     items = [item for kind in kinds for item in dataclasses.fields(kind) if item.name not in parts]
     assert documented == {item.name: shown(default_of(item)) for item in items}
+
+
+def test_the_tables_of_webhooks_are_the_codes() -> None:
+    tables = list(rows(section(PAGE, "## Webhooks")))
+    presets = [json.loads(spans(cells[0])[0]) for cells in tables if len(cells) == 5]
+    assert presets == [str(preset) for preset in Preset]
+    documented = {spans(cells[0])[0]: cells[1] for cells in tables if len(cells) == 3}
+    held = dataclasses.asdict(Webhook(Preset.CUSTOM, "S").held())
+    assert documented == {name: shown(value) for name, value in held.items() if name not in ("preset", "secret")}
 
 
 def default_of(item: "dataclasses.Field[Any]") -> object:

@@ -1,4 +1,5 @@
--- A receiver of GitHub's webhooks. It believes those alone that are signed with the secret that you gave GitHub:
+-- A receiver of GitHub's webhooks that checks them by hand, and answers them itself. The folder `pushes` has PiCloud do it.
+-- It believes those alone that are signed with the secret that you gave GitHub:
 --   picloud secret set WEBHOOK_SECRET
 --   picloud settings set webhook 'secrets=["WEBHOOK_SECRET"]'
 -- In the repository: Settings → Webhooks → Add: your URL, content type application/json, the same secret.

@@ -120,9 +120,10 @@ _ROWS = (
         "The detail lists those that it reads.",
     ),
     Problem(
-        "unauthorized", 401, "This needs a token",
-        "There was no token, or one that is not known: mistyped, revoked or expired.",
-        "Send `Authorization: Bearer TOKEN`.",
+        "unauthorized", 401, "This needs a token, or a signature",
+        "There was no token, or one that is not known: mistyped, revoked or expired. Or a webhook is not signed as the "
+        "script's setting `webhook` says; the detail says what is missing.",
+        "Send `Authorization: Bearer TOKEN`. Of a webhook: give its sender and the secret the same value.",
     ),
     Problem(
         "forbidden", 403, "The token may not do this",

@@ -121,6 +121,7 @@ class SettingsPatch(msgspec.Struct, forbid_unknown_fields=True):
     record: Recording | UnsetType | None = UNSET
     retry: RetryPatch | UnsetType | None = UNSET
     webhook: Annotated[webhooks.WebhookPatch, webhooks.OnlyCustom] | UnsetType | None = UNSET
+    webhook: webhooks.WebhookPatch | UnsetType | None = UNSET
 
 
 class SettingsRepository(Protocol):

@@ -25,7 +25,7 @@ _Secret = Annotated[str, Meta(extra_json_schema={"pattern": f"^{VARIABLE_NAME.pa
 
 
 class WebhookPatch(msgspec.Struct, forbid_unknown_fields=True):
-    """Whose webhooks a script takes. Preset and secret are named each time; null: as the preset has it."""
+    """Whose webhooks a script takes; preset and secret are named each time, all else is for `custom` alone."""
 
     preset: Preset
     secret: _Secret
@@ -36,16 +36,6 @@ class WebhookPatch(msgspec.Struct, forbid_unknown_fields=True):
     timestamp_header: _Header | UnsetType | None = UNSET
     tolerance_s: Annotated[int, Meta(ge=1, le=TOLERANCE_S_MAX)] | UnsetType | None = UNSET
     id_header: _Header | UnsetType | None = UNSET
-
-
-OnlyCustom = Meta(
-    extra_json_schema={
-        "anyOf": [
-            {"properties": {"preset": {"const": str(Preset.CUSTOM)}}},
-            {"properties": {name: {"type": "null"} for name in _OF_CUSTOM}},
-        ]
-    }
-)
 
 
 def wrong(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -35,7 +35,7 @@ TOLERANCE_S_MAX = 24 * 60 * 60
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """How the deliveries of a script are checked. What is None is as the preset has it."""
+    """How the deliveries of a script are checked; what is null is as the preset has it, or is not there."""
 
     preset: Preset
     secret: str  # the name of the one that they are signed with

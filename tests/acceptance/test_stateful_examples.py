@@ -198,3 +198,20 @@ def test_chatbot_believes_what_is_signed_now(ours: Running, signing_key: bytes) 
     assert ask(ours, signing_key, "list", age_s=-400).status == 401
     assert ask(ours, b"a guess", "list").status == 401
     assert ours.call("POST", "/fn/chatbot", b"text=list", FORM).status == 401
+
+
+def test_pushes_counts_what_is_pushed_and_takes_nothing_unsigned(ours: Running) -> None:
+    push = b'{"ref": "refs/heads/main", "repository": {"full_name": "a/b"}, "commits": [{}]}'
+    signature = "sha256=" + hmac.new(b"s3cret", push, hashlib.sha256).hexdigest()
+    headers = {"x-github-event": "push", "x-github-delivery": "1", "x-hub-signature-256": signature}
+    fresh(ours, "pushes")
+    assert ours.api("PUT", "secrets/PUSHES_SECRET", {"value": "s3cret"}).status in (200, 201)
+    webhook = ours.api("GET", "scripts/pushes/settings").json["webhook"]
+    assert ours.call("POST", "/fn/pushes", push, headers | {"x-hub-signature-256": "sha256=00"}).status == 401
+    ours.set("pushes", {})  # as its job sees it
+    assert [ours.call("POST", "/fn/pushes", push, headers).json["pushes"] for _ in range(2)] == [1, 2]
+    assert ours.call("POST", "/fn/pushes", b'{"zen": "Keep it."}', {"x-github-event": "ping"}).body == b"pong"
+    assert ours.call("POST", "/fn/pushes", b"{}", {"x-github-event": "star"}).status == 204
+    ours.set("pushes", {"webhook": webhook})
+    first, again = (ours.call("POST", "/fn/pushes", push, headers) for _ in range(2))
+    assert (first.status, again.status, first.json == again.json) == (202, 202, True)
