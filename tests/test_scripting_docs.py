@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from picloud.model import DEFAULT_POLICY, Cors, Limits, Retry, Settings
-from picloud.model import DEFAULT_POLICY, Cors, Limits, Preset, Settings, Webhook
+from picloud.model import DEFAULT_POLICY, Cors, Limits, Preset, Retry, Settings, Webhook
 from sandbox import lua
 from tests.documents import rows, section, spans
 from tests.running import ROOT

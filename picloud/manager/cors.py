@@ -6,7 +6,12 @@ Owns: the form of origins, headers and methods, so that they can be compared byt
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from picloud.messages.reading import form
 
 ENTRIES_MAX = 64  # of each list
 MAX_AGE_S = 86_400
@@ -18,6 +23,20 @@ HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110, 5.6.
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]{0,31})://(\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9._-]{0,252}))(?::([0-9]{1,5}))?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LISTS = ("origins", "headers", "methods")
+
+_Entries = Meta(extra_json_schema={"maxItems": ENTRIES_MAX})
+_Origins = Annotated[list[Annotated[str, form("origin", "`*`, or `scheme://host[:port]`")]], _Entries]
+_Tokens = Annotated[list[Annotated[str, form("http-token", "`*`, or a name")]], _Entries]
+
+
+class CorsPatch(msgspec.Struct, forbid_unknown_fields=True):
+    """What to change of the pages of other origins that may call a script; null: back to the default."""
+
+    origins: _Origins | UnsetType | None = UNSET
+    headers: _Tokens | UnsetType | None = UNSET
+    methods: _Tokens | UnsetType | None = UNSET
+    credentials: bool | UnsetType | None = UNSET
+    max_age: Annotated[int, Meta(ge=0, le=MAX_AGE_S)] | UnsetType | None = UNSET
 
 
 def is_header_name(text: str) -> bool:

@@ -12,6 +12,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from picloud.errors import InvalidRequest
 from picloud.manager import cors, grants, webhooks
+from picloud.manager.cors import CorsPatch
+from picloud.manager.webhooks import WebhookPatch
 from picloud.messages.reading import form
 from picloud.model import (
     BACKOFF_MS_MOST,
@@ -51,9 +53,6 @@ _Concurrency = Annotated[int, _up_to(LIMITS_MOST.concurrency, 1)]
 _Backoff = Annotated[int, Meta(ge=0, le=BACKOFF_MS_MOST)]
 
 _AllowedHosts = Meta(extra_json_schema={"maxItems": ALLOWED_HOSTS_MAX})
-_Entries = Meta(extra_json_schema={"maxItems": cors.ENTRIES_MAX})
-_Origins = Annotated[list[Annotated[str, form("origin", "`*`, or `scheme://host[:port]`")]], _Entries]
-_Tokens = Annotated[list[Annotated[str, form("http-token", "`*`, or a name")]], _Entries]
 _Hosts = Annotated[
     list[Annotated[str, form("host-pattern", "`host`, `*.host`, with `:port` or without")]], _AllowedHosts
 ]
@@ -95,16 +94,6 @@ class RetryPatch(msgspec.Struct, forbid_unknown_fields=True):
     backoff_max_ms: _Backoff | UnsetType | None = UNSET
 
 
-class CorsPatch(msgspec.Struct, forbid_unknown_fields=True):
-    """What to change of the pages of other origins that may call a script; null: back to the default."""
-
-    origins: _Origins | UnsetType | None = UNSET
-    headers: _Tokens | UnsetType | None = UNSET
-    methods: _Tokens | UnsetType | None = UNSET
-    credentials: bool | UnsetType | None = UNSET
-    max_age: Annotated[int, Meta(ge=0, le=cors.MAX_AGE_S)] | UnsetType | None = UNSET
-
-
 class SettingsPatch(msgspec.Struct, forbid_unknown_fields=True):
     """What to change of a script's settings; null: back to the default."""
 
@@ -120,8 +109,7 @@ class SettingsPatch(msgspec.Struct, forbid_unknown_fields=True):
     invoke: _Scripts | UnsetType | None = UNSET
     record: Recording | UnsetType | None = UNSET
     retry: RetryPatch | UnsetType | None = UNSET
-    webhook: Annotated[webhooks.WebhookPatch, webhooks.OnlyCustom] | UnsetType | None = UNSET
-    webhook: webhooks.WebhookPatch | UnsetType | None = UNSET
+    webhook: WebhookPatch | UnsetType | None = UNSET
 
 
 class SettingsRepository(Protocol):

@@ -343,3 +343,16 @@ def test_while_the_database_is_away_it_is_to_be_delivered_again(ours: Running) -
         assert ours.call("POST", "/fn/patient", BODY, github(b"")).status == 401
     assert ours.call("POST", "/fn/patient", BODY, github(BODY, "again")).status == 202
     assert [job.key for job in jobs(ours, "patient")] == ["webhook:before", "webhook:again"]
+
+
+def test_a_script_that_is_at_its_limit_misses_no_delivery(ours: Running) -> None:
+    ours.deploy("busy-hook", "return function() while true do end end")
+    assert ours.api("PUT", "secrets/OF_BUSY_HOOK", {"value": SECRET}).status in (200, 201)
+    limits = {"concurrency": 1, "wall_ms": 60_000, "cpu_ms": 60_000}
+    ours.set("busy-hook", {"limits": limits})
+    with ours.spinning("/fn/busy-hook", 1):
+        assert ours.call("GET", "/fn/busy-hook").problem == "concurrency-limit"
+        ours.set("busy-hook", {"limits": limits, "webhook": {"preset": "github", "secret": "OF_BUSY_HOOK"}})
+        sent = [ours.call("POST", "/fn/busy-hook", BODY, github(BODY, str(number))).status for number in range(3)]
+    assert sent == [202] * 3
+    assert len(jobs(ours, "busy-hook")) == 3
