@@ -7,7 +7,7 @@ import pytest
 from falcon.testing import create_req
 
 from picloud.errors import ConfigurationError, Unauthorized
-from picloud.model import NewJob, Preset, Program, Request, SentJob, Settings, Webhook
+from picloud.model import AddedJob, NewJob, Preset, Program, Request, Settings, Webhook
 from picloud.orchestrator.deliveries import Deliveries
 from picloud.sealing import CannotOpen
 
@@ -35,7 +35,7 @@ class Values:
 class Nowhere:
     """Takes no job."""
 
-    def enqueue(self, job: NewJob) -> SentJob:
+    def add(self, job: NewJob) -> AddedJob:
         raise AssertionError(job)
 
 
