@@ -18,6 +18,7 @@ from picloud.manager.settings import SettingsPatch, SettingsRules
 from picloud.messages.wrong import invalid
 from picloud.model import SettingsChange, StoredSettings
 from picloud.patterns import ANY, RouteWanted
+from picloud.subscriptions import SubscriptionWanted
 
 FILE = "picloud.toml"
 BYTES_MAX = 16 * 1024
@@ -33,6 +34,7 @@ class Manifest:
 
     settings: SettingsChange | None = None  # None: it says nothing of them
     routes: tuple[RouteWanted, ...] | None = None  # None: there is no picloud.toml
+    subscriptions: tuple[SubscriptionWanted, ...] | None = None  # None: the same
 
 
 class _Route(msgspec.Struct, forbid_unknown_fields=True):
@@ -41,9 +43,16 @@ class _Route(msgspec.Struct, forbid_unknown_fields=True):
     host: str | None = None
 
 
+class _Subscription(msgspec.Struct, forbid_unknown_fields=True):
+    type: str
+    source: str | None = None
+    subject: str | None = None
+
+
 class _Tables(msgspec.Struct, forbid_unknown_fields=True):
     settings: SettingsPatch | UnsetType = UNSET
     route: list[_Route] = []
+    subscription: list[_Subscription] = []
 
 
 def read(files: Mapping[str, bytes], rules: SettingsRules, *, limited: bool = False) -> Manifest:
@@ -54,7 +63,8 @@ def read(files: Mapping[str, bytes], rules: SettingsRules, *, limited: bool = Fa
     if FILE not in files:
         return Manifest()
     tables = _tables(files[FILE])
-    return Manifest(_change(tables.settings, rules, limited), _routes(tables.route))
+    change = _change(tables.settings, rules, limited)
+    return Manifest(change, _routes(tables.route), _subscriptions(tables.subscription))
 
 
 def _change(patch: SettingsPatch | UnsetType, rules: SettingsRules, limited: bool) -> SettingsChange | None:
@@ -80,6 +90,17 @@ def _routes(tables: list[_Route]) -> tuple[RouteWanted, ...]:
             message = f"'{route}' is as good as '{other}', which stands before it"
             raise InvalidRequest.of(f"route[{at}]", message, _WHERE)
     return tuple(routes.values())
+
+
+def _subscriptions(tables: list[_Subscription]) -> tuple[SubscriptionWanted, ...]:
+    wanted: dict[SubscriptionWanted, None] = {}
+    for at, table in enumerate(tables):
+        with _standing_in(f"subscription[{at}]"):
+            subscription = SubscriptionWanted(table.type, table.source, table.subject)
+        if subscription in wanted:
+            raise InvalidRequest.of(f"subscription[{at}]", f"'{subscription}' stands before it already", _WHERE)
+        wanted[subscription] = None
+    return tuple(wanted)
 
 
 def _tables(content: bytes) -> _Tables:

@@ -12,6 +12,7 @@ from picloud.manager.settings import SettingsRules
 from picloud.messages.wrong import SCRIPT_NAME_RULE
 from picloud.model import ANYWAY, Condition, Script, SettingsChange, Version, is_script_name
 from picloud.patterns import RouteWanted
+from picloud.subscriptions import SubscriptionWanted
 
 
 class ScriptRepository(Protocol):
@@ -37,6 +38,7 @@ class ScriptRepository(Protocol):
         *,
         change: SettingsChange | None,
         routes: Sequence[RouteWanted] | None,
+        subscriptions: Sequence[SubscriptionWanted] | None,
         only: Collection[str] | None,
     ) -> None:
         """Make a version the active one; and, if it never was, apply what it declares.
@@ -85,7 +87,15 @@ class Scripts:
         """
         files = self._repository.unapplied(name, version)
         declared = manifest.read(files, self._rules, limited=only is not None)
-        self._repository.activate(name, version, condition, change=declared.settings, routes=declared.routes, only=only)
+        self._repository.activate(
+            name,
+            version,
+            condition,
+            change=declared.settings,
+            routes=declared.routes,
+            subscriptions=declared.subscriptions,
+            only=only,
+        )
         self._announce()
         return self._repository.get(name)
 

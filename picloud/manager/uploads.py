@@ -12,6 +12,7 @@ from picloud.manager.scripts import check_name
 from picloud.manager.settings import SettingsRules
 from picloud.model import ANYWAY, Condition, SettingsChange, SyntaxProblem, Upload, Uploaded
 from picloud.patterns import RouteWanted
+from picloud.subscriptions import SubscriptionWanted
 
 
 class UploadRepository(Protocol):
@@ -25,6 +26,7 @@ class UploadRepository(Protocol):
         *,
         change: SettingsChange | None,
         routes: Sequence[RouteWanted] | None,
+        subscriptions: Sequence[SubscriptionWanted] | None,
         only: Collection[str] | None,
     ) -> Uploaded:
         """Store a new version, unless the active one is the same; and, if it is to be active, what it declares.
@@ -76,7 +78,13 @@ class Uploads:
             raise InvalidSource(problem.file, problem.line, problem.message)
         upload = Upload(files, bundle.digest(files), created_by, activate)
         done = self._repository.put(
-            name, upload, condition, change=declared.settings, routes=declared.routes, only=only
+            name,
+            upload,
+            condition,
+            change=declared.settings,
+            routes=declared.routes,
+            subscriptions=declared.subscriptions,
+            only=only,
         )
         if activate:
             self._announce()

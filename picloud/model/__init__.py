@@ -7,12 +7,28 @@ Owns: the words of the platform as types. Knows nothing of how they are stored, 
     state     what scripts keep between runs
     secrets   named values that scripts may be granted, without the values
     settings  what holds for a script, and what the operator allows
+    events    what has happened, and which scripts hear of it
     jobs      what is to run later
     webhooks  whose deliveries a script takes
     runs      one run: request, response, outcome
     records   what is kept of it: invocations and log lines
 """
 
+from picloud.model.events import (
+    EVENT_ATTRIBUTE_BYTES_MAX,
+    EVENT_BATCH_MAX,
+    EVENT_BYTES_MAX,
+    EVENT_DEPTH_MAX,
+    EVENT_EXTENSIONS_MAX,
+    EVENT_ID_BYTES_MAX,
+    EVENT_SOURCE_BYTES_MAX,
+    EVENT_TYPE_BYTES_MAX,
+    Event,
+    EventFilter,
+    Published,
+    StoredEvent,
+    Subscription,
+)
 from picloud.model.hosts import (
     HostPattern,
     host_and_port,
@@ -115,6 +131,14 @@ __all__ = [
     "ANYWAY",
     "BACKOFF_MS_MOST",
     "DEFAULT_POLICY",
+    "EVENT_ATTRIBUTE_BYTES_MAX",
+    "EVENT_BATCH_MAX",
+    "EVENT_BYTES_MAX",
+    "EVENT_DEPTH_MAX",
+    "EVENT_EXTENSIONS_MAX",
+    "EVENT_ID_BYTES_MAX",
+    "EVENT_SOURCE_BYTES_MAX",
+    "EVENT_TYPE_BYTES_MAX",
     "GET_BYTES_MAX",
     "JOB_ATTEMPTS_MAX",
     "JOB_CRASHES_MAX",
@@ -142,6 +166,8 @@ __all__ = [
     "Cors",
     "Encoding",
     "Entry",
+    "Event",
+    "EventFilter",
     "Guard",
     "HeaderList",
     "HostPattern",
@@ -165,6 +191,7 @@ __all__ = [
     "Policy",
     "Preset",
     "Program",
+    "Published",
     "QueueState",
     "Record",
     "Recording",
@@ -178,9 +205,11 @@ __all__ = [
     "SentJob",
     "Settings",
     "SettingsChange",
+    "StoredEvent",
     "StoredLine",
     "StoredSettings",
     "Stream",
+    "Subscription",
     "SyntaxProblem",
     "Trigger",
     "Upload",

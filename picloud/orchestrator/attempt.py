@@ -15,7 +15,21 @@ from typing import Protocol
 
 from picloud.errors import CallerError, InvalidRequest, TransactionConflict
 from picloud.executor.client import HostCallRefused, HostCalls
-from picloud.model import Entry, Guard, Invocation, KeptAnswer, LogLine, NewJob, Program, Request, Run, SentJob, Value
+from picloud.model import (
+    Entry,
+    Event,
+    Guard,
+    Invocation,
+    KeptAnswer,
+    LogLine,
+    NewJob,
+    Program,
+    Published,
+    Request,
+    Run,
+    SentJob,
+    Value,
+)
 from picloud.orchestrator.invoked import Invoked
 from picloud.orchestrator.masking import Mask
 from picloud.orchestrator.reads import Reads
@@ -64,6 +78,13 @@ class Jobs(Protocol):
         """Whether a job of that id waited, is the script's or was sent by it, and never runs now."""
 
 
+class Events(Protocol):
+    """What a transaction does with events; what a transaction raises."""
+
+    def publish(self, event: Event, depth: int) -> Published:
+        """Store one with its jobs, unless there is one with its source and id; InvalidRequest."""
+
+
 class Savepoint(Protocol):
     """A state to come back to."""
 
@@ -89,6 +110,10 @@ class Work(Protocol):
     @property
     def jobs(self) -> Jobs:
         """Those that it sends."""
+
+    @property
+    def events(self) -> Events:
+        """Those that it publishes."""
 
     @property
     def writes(self) -> bool:

@@ -9,9 +9,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
-from picloud.model import WHATEVER, Entry, Guard, HeaderList, Invocation, NewJob, SentJob, Value, shared_name
-from picloud.orchestrator.attempt import Jobs, KeptAnswers, KeyValues, Savepoint, Work, WorkSource
+from picloud.model import (
+    WHATEVER,
+    Entry,
+    Event,
+    Guard,
+    HeaderList,
+    Invocation,
+    NewJob,
+    Published,
+    SentJob,
+    Value,
+    shared_name,
+)
+from picloud.orchestrator.attempt import Events, Jobs, KeptAnswers, KeyValues, Savepoint, Work, WorkSource
 from picloud.orchestrator.outbound.messages import Outgoing
 
 _VALUES_BYTES_MAX = 4 * 1024 * 1024  # of those that are kept to be shown, and of payloads; a run may write far more
@@ -71,6 +84,15 @@ class JobTouched:
     cut: bool = False  # there are too many payloads to show this one
 
 
+@dataclass(frozen=True, slots=True)
+class WouldHappen:
+    """One event."""
+
+    script: str  # that publishes it
+    event: Event
+    published: Published
+
+
 class Effects:
     """What one attempt did, in order. Used by one thread."""
 
@@ -78,6 +100,7 @@ class Effects:
         self.writes: list[Write] = []
         self.jobs: list[JobTouched] = []
         self.requests: list[WouldBe] = []
+        self.events: list[WouldHappen] = []
         self.script = ""  # whose host call is being done
         self.is_increase = False
         self._values_bytes = self._payload_bytes = 0
@@ -87,6 +110,7 @@ class Effects:
         self.writes.clear()
         self.jobs.clear()
         self.requests.clear()
+        self.events.clear()
         self._values_bytes = self._payload_bytes = 0
 
     def asked(self, script: str, request: Outgoing, *, made: bool) -> None:
@@ -146,6 +170,7 @@ class _WatchedWork:
         self._effects = effects
         self._kv = _WatchedKeyValues(work.kv, effects)
         self._jobs = _WatchedJobs(work.jobs, effects)
+        self._events = _WatchedEvents(work.events, effects)
 
     @property
     def deadline(self) -> float:
@@ -172,6 +197,11 @@ class _WatchedWork:
         return self._jobs
 
     @property
+    def events(self) -> Events:
+        """Those that it publishes."""
+        return self._events
+
+    @property
     def writes(self) -> bool:
         """Whether there would be something to commit."""
         return self._work.writes
@@ -179,13 +209,15 @@ class _WatchedWork:
     @contextmanager
     def savepoint(self) -> Iterator[Savepoint]:
         """What is done in the block can be undone, and is then not noted."""
-        writes, jobs, savepoint = len(self._effects.writes), len(self._effects.jobs), None
+        lists: tuple[list[Any], ...] = (self._effects.writes, self._effects.jobs, self._effects.events)
+        noted, savepoint = [*map(len, lists)], None
         try:
             with self._work.savepoint() as savepoint:
                 yield savepoint
         finally:
             if savepoint and savepoint.restored:
-                del self._effects.writes[writes:], self._effects.jobs[jobs:]
+                for what, count in zip(lists, noted, strict=True):
+                    del what[count:]
 
     def commit(self, invocation: Invocation) -> None:
         """Nothing: `close` rolls it back."""
@@ -212,6 +244,19 @@ class _WatchedJobs:
         if was_waiting:
             self._effects.cancelled(job)
         return was_waiting
+
+
+class _WatchedEvents:
+    """What it does with events; see `attempt.Events`."""
+
+    def __init__(self, events: Events, effects: Effects) -> None:
+        self._events = events
+        self._effects = effects
+
+    def publish(self, event: Event, depth: int) -> Published:
+        published = self._events.publish(event, depth)
+        self._effects.events.append(WouldHappen(self._effects.script, event, published))
+        return published
 
 
 class _WatchedKeyValues:

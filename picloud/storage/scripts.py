@@ -26,6 +26,7 @@ from picloud.storage.changes import Changed, announce
 from picloud.storage.connection import Cursor
 from picloud.storage.pool import Pool
 from picloud.storage.rows import found
+from picloud.subscriptions import SubscriptionWanted
 
 _SCRIPT = "SELECT name, active_version, settings, created_at, updated_at FROM scripts"
 
@@ -63,6 +64,7 @@ class ScriptTable:
         *,
         change: SettingsChange | None = None,
         routes: Sequence[RouteWanted] | None = None,
+        subscriptions: Sequence[SubscriptionWanted] | None = None,
         only: Collection[str] | None = None,
     ) -> Uploaded:
         """Store a new version, unless the active one has its sha256; and, if it is to be active, what it declares.
@@ -73,7 +75,9 @@ class ScriptTable:
         with self._pool.transaction() as cursor:
             script, done = uploads.store(cursor, name, upload, condition)
             if upload.activate:
-                uploads.apply(cursor, script, change, routes, only)
+                uploads.apply(cursor, script, change, routes, subscriptions, only)
+            if done.created and upload.activate:
+                uploads.tell_deployed(cursor, name, done.version)
             return done
 
     def get(self, name: str) -> Script:
@@ -110,6 +114,7 @@ class ScriptTable:
         *,
         change: SettingsChange | None = None,
         routes: Sequence[RouteWanted] | None = None,
+        subscriptions: Sequence[SubscriptionWanted] | None = None,
         only: Collection[str] | None = None,
     ) -> None:
         """Make a version the active one; and, if it never was, apply what it declares: see `unapplied`.
@@ -118,7 +123,7 @@ class ScriptTable:
         """
         with self._pool.transaction() as cursor:
             script = _locked(cursor, name, condition)
-            uploads.activate(cursor, script, version, change, routes, only)
+            uploads.activate(cursor, script, version, change, routes, subscriptions, only)
 
     def versions(self, name: str, limit: int, before: int) -> list[Version]:
         """At most limit versions, newest first, those with a number below `before`; NotFound."""

@@ -19,6 +19,7 @@ from picloud.errors import DatabaseUnavailable, DeadlinePassed, OutcomeUnknown, 
 from picloud.model import Invocation
 from picloud.storage import invocations
 from picloud.storage.connection import Connection, Cursor, commit, connect, translated
+from picloud.storage.events import Events
 from picloud.storage.idempotency import KeptAnswers
 from picloud.storage.jobs import Jobs
 from picloud.storage.kv import KeyValues
@@ -96,6 +97,7 @@ class UnitOfWork:
         self.kv = KeyValues(self)
         self.answers = KeptAnswers(self)
         self.jobs = Jobs(self.write, self.will_ring)
+        self.events = Events(self.write, self.will_ring)
         self._rings = self._holds = False
 
     @property

@@ -11,12 +11,17 @@ from typing import Any
 from psycopg2.extras import execute_values
 
 from picloud.errors import Conflict, PreconditionFailed
+from picloud.events import DEPLOYED
 from picloud.model import Condition, SettingsChange, StoredSettings, Upload, Uploaded
 from picloud.patterns import RouteWanted
 from picloud.storage.changes import Changed, announce
 from picloud.storage.connection import Cursor
+from picloud.storage.events import publish_own
+from picloud.storage.jobs import through
 from picloud.storage.routes import replace_declared
 from picloud.storage.rows import found
+from picloud.storage.subscriptions import replace_declared as replace_subscriptions
+from picloud.subscriptions import SubscriptionWanted
 
 _LOCK_NAME = """INSERT INTO script_names (name, last_version) VALUES (%s, 0)
     ON CONFLICT (name) DO UPDATE SET last_version = script_names.last_version"""
@@ -88,16 +93,19 @@ def activate(
     version: int,
     change: SettingsChange | None,
     routes: Sequence[RouteWanted] | None,
+    subscriptions: Sequence[SubscriptionWanted] | None,
     only: Collection[str] | None,
 ) -> None:
     """Make a version the active one; the first time, apply what it declares. NotFound, Conflict."""
     cursor.execute(_APPLIED, (script.id, version))
     (applied,) = found(cursor.fetchone(), f"script '{script.name}' has no version {version}")
     if not applied:
-        apply(cursor, script, change, routes, only)
+        apply(cursor, script, change, routes, subscriptions, only)
         cursor.execute(_SET_APPLIED, (script.id, version))
     cursor.execute(_ACTIVATE, (version, script.id))
     announce(cursor, Changed.SCRIPT, script.name)
+    if version != script.active_version:
+        tell_deployed(cursor, script.name, version)
 
 
 def apply(
@@ -105,9 +113,10 @@ def apply(
     script: Locked,
     change: SettingsChange | None,
     routes: Sequence[RouteWanted] | None,
+    subscriptions: Sequence[SubscriptionWanted] | None,
     only: Collection[str] | None,
 ) -> None:
-    """Apply what a version declares: its settings, and exactly its routes; None: nothing. Conflict.
+    """Apply what a version declares: its settings, exactly its routes and subscriptions; None: nothing. Conflict.
 
     ``only``: the scripts that who asks may know of, and a conflict names; None: all.
     """
@@ -115,6 +124,13 @@ def apply(
         change_settings(cursor, script, change)
     if routes is not None:
         replace_declared(cursor, script.id, routes, only)
+    if subscriptions is not None:
+        replace_subscriptions(cursor, script.id, subscriptions)
+
+
+def tell_deployed(cursor: Cursor, name: str, version: int) -> None:
+    """Publish that a version is the active one now, in the same transaction; whoever commits rings."""
+    publish_own(through(cursor), DEPLOYED, name, {"script": name, "version": version})
 
 
 def change_settings(cursor: Cursor, script: Locked, change: SettingsChange) -> dict[str, Any]:

@@ -82,7 +82,7 @@ function env.math.randomseed(...)
 end
 
 for _, name in next, {
-  "json", "url", "base64", "html", "time", "crypto", "template", "log", "kv", "secrets", "http", "invoke",
+  "json", "url", "base64", "html", "time", "crypto", "template", "log", "kv", "events", "secrets", "http", "invoke",
   "jobs",
 } do
   env[name] = modules[name].public
@@ -90,7 +90,7 @@ end
 env.print, env.stream = log.print, modules.stream.public
 
 -- Promised by the design, not built yet: using one says so at the script's line.
-for _, name in next, { "events", "schedule" } do
+for _, name in next, { "schedule" } do
   local function refuse()
     raise(name .. " is not available in this version of PiCloud")
   end

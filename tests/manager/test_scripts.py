@@ -10,6 +10,7 @@ from picloud.manager.scripts import Scripts, check_name
 from picloud.manager.settings import SettingsRules
 from picloud.model import DEFAULT_POLICY, Condition, Script, Settings, SettingsChange, StoredSettings
 from picloud.patterns import RouteWanted
+from picloud.subscriptions import SubscriptionWanted
 
 
 class Shelf:
@@ -40,6 +41,7 @@ class Shelf:
         *,
         change: SettingsChange | None,
         routes: Sequence[RouteWanted] | None,
+        subscriptions: Sequence[SubscriptionWanted] | None,
         only: Collection[str] | None,
     ) -> None:
         self.stored, self.routes = change(self.stored) if change else self.stored, routes

@@ -11,6 +11,7 @@ from picloud.manager.settings import SettingsRules
 from picloud.manager.uploads import Uploads
 from picloud.model import DEFAULT_POLICY, Condition, SettingsChange, SyntaxProblem, Upload, Uploaded
 from picloud.patterns import RouteWanted
+from picloud.subscriptions import SubscriptionWanted
 
 MAIN = {"main.lua": b"return 1"}
 
@@ -32,6 +33,7 @@ class Shelf:
         *,
         change: SettingsChange | None,
         routes: Sequence[RouteWanted] | None,
+        subscriptions: Sequence[SubscriptionWanted] | None,
         only: Collection[str] | None,
     ) -> Uploaded:
         self.put_uploads.append(upload)

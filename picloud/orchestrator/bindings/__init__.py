@@ -4,6 +4,7 @@ A binding gets bytes from a sandbox that may be in anybody's hands, and checks e
 is an error at the script's line, in its words. It writes through the attempt's transaction and nowhere else, so that
 `dispatch` can undo it.
 
+    events    what has happened, told to who is subscribed
     http      requests to other servers
     jobs      work for later
     kv        keys and values
@@ -16,7 +17,7 @@ is an error at the script's line, in its words. It writes through the attempt's 
 from collections.abc import Mapping
 
 from picloud.orchestrator.attempt import Binding
-from picloud.orchestrator.bindings import http, jobs, kv, secrets, zones
+from picloud.orchestrator.bindings import events, http, jobs, kv, secrets, zones
 from picloud.orchestrator.bindings.granting import Resolver
 from picloud.orchestrator.bindings.secrets import Values
 from picloud.orchestrator.outbound.fetching import Fetcher
@@ -24,5 +25,5 @@ from picloud.orchestrator.outbound.fetching import Fetcher
 
 def bindings(fetcher: Fetcher, secret_values: Values, resolver: Resolver) -> Mapping[str, Binding]:
     """All host calls but `invoke`'s, which needs sandboxes."""
-    needs_nobody = {**kv.TABLE, **zones.TABLE}
+    needs_nobody = {**events.TABLE, **kv.TABLE, **zones.TABLE}
     return {**needs_nobody, **http.table(fetcher), **secrets.table(secret_values), **jobs.table(resolver)}
