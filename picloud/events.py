@@ -4,6 +4,7 @@ Owns: the rules of attributes, wherever an event comes from (https://github.com/
 """
 
 import re
+from base64 import b64encode
 from datetime import UTC, datetime
 from typing import Any
 
@@ -99,7 +100,7 @@ def is_json(media_type: str | None) -> bool:
 def is_json_text(text: str | bytes) -> bool:
     """Whether this is one JSON document."""
     try:
-        msgspec.json.decode(text, type=msgspec.Raw)
+        msgspec.json.decode(text if isinstance(text, str) else text.decode(), type=msgspec.Raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
     return True
@@ -110,11 +111,16 @@ def encoded(data: str | bytes) -> bytes:
     return data.encode() if isinstance(data, str) else data
 
 
+def base64_of(data: bytes) -> str:
+    """Data that is no text, as JSON carries it."""
+    return b64encode(data).decode()
+
+
 def document(event: Event) -> bytes:
     """The event in the JSON format of CloudEvents."""
     found: dict[str, Any] = {"specversion": SPECVERSION, **_attributes(event)}
     if isinstance(event.data, bytes):
-        found["data_base64"] = event.data
+        found["data_base64"] = base64_of(event.data)
     elif event.data is not None:
         found["data"] = msgspec.Raw(event.data.encode()) if is_json(event.datacontenttype) else event.data
     return msgspec.json.encode(found)

@@ -10,8 +10,9 @@ import falcon
 from picloud.api import faults, health, openapi, problem_pages
 from picloud.api.middleware import Authentication, BodiesInTurn, Methods, ScriptsFirst
 from picloud.auth import TokenFinder
+from picloud.manager.events import Events, Subscriptions
+from picloud.manager.resources import events, scripts, secrets, settings, subscriptions, tokens, values, versions
 from picloud.manager.resources import routes as script_routes
-from picloud.manager.resources import scripts, secrets, settings, tokens, values, versions
 from picloud.manager.routes import Routes
 from picloud.manager.scripts import Scripts, Versions
 from picloud.manager.secrets import Secrets
@@ -37,6 +38,8 @@ class Collaborators:
     uploads: Uploads
     versions: Versions
     routes: Routes
+    events: Events
+    subscriptions: Subscriptions
     secrets: Secrets
     resolver: ScriptResolver
     settings: ScriptSettings
@@ -77,6 +80,10 @@ def routes(our: Collaborators) -> openapi.Routes:
         (f"{script}/invoke", invoke.InvokeResource(our.resolver, our.runs, our.enqueuing, our.proxies)),
         (f"{api}/routes", script_routes.RoutesResource(our.routes)),
         (f"{api}/routes/{{route}}", script_routes.RouteResource(our.routes)),
+        (f"{api}/events", events.EventsResource(our.events)),
+        (f"{api}/events/{{event}}", events.EventResource(our.events)),
+        (f"{api}/subscriptions", subscriptions.SubscriptionsResource(our.subscriptions)),
+        (f"{api}/subscriptions/{{subscription}}", subscriptions.SubscriptionResource(our.subscriptions)),
         (f"{api}/invocations", records.InvocationsResource(our.records)),
         (f"{api}/invocations/{{identifier}}", records.InvocationResource(our.records)),
         (

@@ -114,9 +114,9 @@ def read_query(req: falcon.Request, kind: type[Asked]) -> Asked:
         raise invalid(kind, error, _QUERY) from error
 
 
-def path_number(text: str, what: str) -> int:
+def path_number(text: str, what: str, digits_max: int = 9) -> int:
     """A whole number in the path; what is not one does not exist."""
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
+    if not (text.isascii() and text.isdigit() and len(text) <= digits_max):
         raise NotFound(f"there is no {what} '{text}'")
     return int(text)
 

@@ -44,17 +44,19 @@ class Retention:
         self._table = table
         self._keep = (keep_days, keep_rows)
         self._also = also
+        self._lock = threading.Lock()  # over what follows
         self._since = _EVERY_RECORDS  # the first batch after a start cleans up
         self._thread: threading.Thread | None = None
 
     def wrote(self, records: int) -> None:
-        """Take note of a batch; called by one thread. Cleans in another: writing goes on meanwhile."""
-        self._since += records
-        if self._since < _EVERY_RECORDS or (self._thread and self._thread.is_alive()):
-            return
-        self._since = 0
-        self._thread = threading.Thread(target=self._clean, name="retention", daemon=True)
-        self._thread.start()
+        """Take note of a batch. Cleans in a thread of its own: writing goes on meanwhile."""
+        with self._lock:
+            self._since += records
+            if self._since < _EVERY_RECORDS or (self._thread and self._thread.is_alive()):
+                return
+            self._since = 0
+            self._thread = threading.Thread(target=self._clean, name="retention", daemon=True)
+            self._thread.start()
 
     def _clean(self) -> None:
         try:
