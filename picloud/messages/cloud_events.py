@@ -125,12 +125,12 @@ def _missing(attributes: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 
 def _data(members: Members, attributes: Mapping[str, Any], of: str) -> tuple[str | bytes | None, str | None]:
     """The data and its type."""
-    content_type, text, binary = attributes.get("datacontenttype"), *(members.get(name) for name in _DATA)
-    if text is not None and binary is not None:
+    content_type, (text, binary) = attributes.get("datacontenttype"), (_there(members.get(name)) for name in _DATA)
+    if text and binary:
         raise InvalidRequest.of(f"{of}data_base64", "stands beside data: an event has one of them", _WHERE)
-    if binary is not None:
+    if binary:
         return _from_base64(_value(binary), of), content_type
-    if text is None or bytes(text) == b"null":
+    if not text:
         return None, content_type
     if content_type is None or events.is_json(content_type):
         return bytes(text).decode(), content_type or events.MEDIA_JSON  # which is what no type says
@@ -140,9 +140,11 @@ def _data(members: Members, attributes: Mapping[str, Any], of: str) -> tuple[str
     return value, content_type
 
 
-def _from_base64(value: object, of: str) -> bytes | None:
-    if value is None:
-        return None
+def _there(raw: msgspec.Raw | None) -> msgspec.Raw | None:
+    return None if raw is None or bytes(raw) == b"null" else raw
+
+
+def _from_base64(value: object, of: str) -> bytes:
     try:
         return b64decode(value if isinstance(value, str) else "!", validate=True)
     except (binascii.Error, ValueError):

@@ -24,7 +24,7 @@ from picloud.orchestrator.outbound.fetching import Fetcher
 from picloud.orchestrator.outbound.lookups import system_lookup
 from picloud.orchestrator.record import Recorder
 from picloud.orchestrator.recording import GrantsMasked
-from picloud.orchestrator.retention import Retention
+from picloud.orchestrator.retention import ExpiringTable, Retention
 from picloud.orchestrator.router import Router
 from picloud.orchestrator.secrets import SecretValues
 from picloud.orchestrator.streaming import Streams
@@ -33,6 +33,7 @@ from picloud.settings import ServerSettings
 from picloud.storage import jobs
 from picloud.storage.changes import CHANNEL, Changed, parse
 from picloud.storage.dead_letters import DeadLetterTable
+from picloud.storage.events import EventTable
 from picloud.storage.idempotency import KeptAnswerTable
 from picloud.storage.invocations import InvocationTable
 from picloud.storage.job_retention import JobRetention
@@ -105,14 +106,15 @@ class Engine:
         self._listener = Listener(
             settings.database_url, CHANNEL, on_message=self._forget, on_listening=self._forget_all
         )
-        retention = Retention(
-            self.tables.invocations, keep_days=settings.retention_days, keep_rows=settings.retention_rows,
-            also=[self.tables.values, self.tables.answers, _job_retention(self.pool, settings)],
-        )  # fmt: skip
+        kept = {"keep_days": settings.retention_days, "keep_rows": settings.retention_rows}
+        self.events = EventTable(self.pool, **kept)
+        jobs_kept = JobRetention(self.pool, **kept, dead_days=settings.dead_days)
+        also: list[ExpiringTable] = [self.tables.values, self.tables.answers, self.events, jobs_kept]
+        self.retention = Retention(self.tables.invocations, also=also, **kept)
         self.keys = KeyFile(settings.secret_key)
         self.secrets = SecretValues(self.tables.secrets, self.keys, self.generation)
         written = InvocationTable(self._record_pool)  # its own connections: no reader can hold it up
-        self._recorder = Recorder(GrantsMasked(written, self.secrets), retention.wrote)
+        self._recorder = Recorder(GrantsMasked(written, self.secrets), self.retention.wrote)
         self.admission = Admission(
             settings.run_dir / "admission.lock",
             node_slots=settings.pool_max + settings.queue_length,
@@ -173,8 +175,3 @@ class Engine:
         self.router.programs.clear()
         self.secrets.sealed.clear()
         self._forgets.all()
-
-
-def _job_retention(pool: Pool, settings: ServerSettings) -> JobRetention:
-    days, rows = settings.retention_days, settings.retention_rows
-    return JobRetention(pool, keep_days=days, keep_rows=rows, dead_days=settings.dead_days)

@@ -11,6 +11,7 @@ from picloud.api.apps import Collaborators, create_app
 from picloud.dashboard.front import Front
 from picloud.errors import DatabaseUnavailable, Overloaded, PicloudError
 from picloud.executor import protections
+from picloud.manager.events import Events, Subscriptions
 from picloud.manager.routes import Routes as ManagedRoutes
 from picloud.manager.scripts import Scripts, Versions
 from picloud.manager.secrets import Secrets
@@ -31,6 +32,7 @@ from picloud.orchestrator.routes import Routes
 from picloud.settings import INVOCATION_CONNECTIONS, ServerSettings
 from picloud.storage.changes import Changed
 from picloud.storage.logs import listen
+from picloud.storage.subscriptions import SubscriptionTable
 from picloud.storage.unit_of_work import UnitsOfWork
 from picloud.wiring.engine import CONNECTION_WAIT_MS, Engine, Forgets, Share
 
@@ -110,17 +112,24 @@ class Platform:
 
     def _collaborators(self, settings: ServerSettings) -> Collaborators:
         engine, tables = self._engine, self._tables
+
+        def deployed() -> None:
+            engine.generation.bump()
+            engine.bell.ring()  # somebody may have subscribed to that
+
         rules = SettingsRules(settings.policy)
         return Collaborators(
             known_tokens=self._tokens,
             tokens=Tokens(tables.tokens, engine.generation.bump),
-            scripts=Scripts(tables.scripts, rules, engine.generation.bump),
-            uploads=Uploads(tables.scripts, engine.executor, rules, engine.generation.bump),
+            scripts=Scripts(tables.scripts, rules, deployed),
+            uploads=Uploads(tables.scripts, engine.executor, rules, deployed),
             versions=Versions(tables.scripts),
             values=Values(tables.values),
             settings=ScriptSettings(tables.scripts, rules, engine.generation.bump),
             secrets=Secrets(tables.secrets, engine.keys, engine.generation.bump),
             routes=ManagedRoutes(tables.routes, engine.generation.bump),
+            events=Events(engine.events, engine.bell.ring, engine.retention.wrote),
+            subscriptions=Subscriptions(SubscriptionTable(engine.pool)),
             resolver=engine.router,
             runs=self._runs,
             every_version=tables.scripts,
