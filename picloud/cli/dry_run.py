@@ -76,6 +76,8 @@ def _effects(shown: Mapping[str, Any]) -> Iterator[str]:
         yield f"{word} {_write(it, shown['script'])}"
     for it in shown["jobs"]:
         yield f"{word} {_job(it)}{_of(it, shown['script'])}"
+    for it in shown["events"]:
+        yield f"{word} publish {_event(it)}{_of(it, shown['script'])}"
     for it in shown["requests"]:
         size = f" ({it['body_bytes']} bytes)" if it["body_bytes"] else ""
         yield f"{'did' if it['made'] else 'would'} call {it['method']} {it['url']}{size}{_of(it, shown['script'])}"
@@ -103,6 +105,12 @@ def _how(it: Mapping[str, Any]) -> str:
     given = ((word, it[word]) for word in ("key", "ordering_key", "priority", "max_attempts"))
     said = [f"{word} {json.dumps(value, ensure_ascii=False)}" for word, value in given if value]
     return "".join(f", {part}" for part in (due, *said) if part)
+
+
+def _event(it: Mapping[str, Any]) -> str:
+    subject = f" of {json.dumps(it['subject'], ensure_ascii=False)}" if it["subject"] else ""
+    done = "which is there already" if it["duplicate"] else f"{it['jobs']} job{'' if it['jobs'] == 1 else 's'}"
+    return f"{it['type']}{subject} with {_value({**it, 'value': it['data'], 'base64': False})}; {done}"
 
 
 def _value(it: Mapping[str, Any]) -> str:

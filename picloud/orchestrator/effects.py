@@ -89,7 +89,8 @@ class WouldHappen:
     """One event."""
 
     script: str  # that publishes it
-    event: Event
+    event: Event  # without its data, if that is `cut`
+    cut: bool  # there is too much to show this, too
     published: Published
 
 
@@ -130,6 +131,13 @@ class Effects:
     def cancelled(self, job: str) -> None:
         """A job that was waiting will not run."""
         self.jobs.append(JobTouched(self.script, JobChange.CANCEL, job))
+
+    def published(self, event: Event, published: Published) -> None:
+        """An event was published."""
+        self._values_bytes += len(event.data or "")
+        cut = event.data is not None and self._values_bytes > _VALUES_BYTES_MAX
+        shown = replace(event, data=None) if cut else event
+        self.events.append(WouldHappen(self.script, shown, cut, published))
 
     def wrote(self, space: str, key: str, entry: Entry | None, before: Entry | None) -> None:
         """A key was written: what is there now, and was before."""
@@ -255,7 +263,7 @@ class _WatchedEvents:
 
     def publish(self, event: Event, depth: int) -> Published:
         published = self._events.publish(event, depth)
-        self._effects.events.append(WouldHappen(self._effects.script, event, published))
+        self._effects.published(event, published)
         return published
 
 

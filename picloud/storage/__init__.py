@@ -32,8 +32,8 @@ At rest
     No thread but the listener's, which blocks in poll without a timeout; no timer; no SQL.
 
 Modules: connection, pool, listener, migrate (with sql/); unit_of_work, with kv, idempotency, jobs and events, what an
-invocation stores; values, the same by hand; claims, who runs a job, with job_table, dead_letters and job_retention for
-who looks after them; scripts (with uploads, the steps of one), routes, tokens, secrets, subscriptions, invocations,
-requests and logs, one noun each; rows, what is there or not found; changes, the words of what is announced; embedded, with cluster and launcher, is
-the PostgreSQL of `picloud up`.
+invocation stores; values, the same by hand; claims, who runs a job, with job_table, dead_letters and job_retention
+for who looks after them; scripts (with uploads, the steps of one), routes, tokens, secrets, subscriptions,
+invocations, requests and logs, one noun each; rows, what is there or not found; changes, the words of what is
+announced; embedded, with cluster and launcher, is the PostgreSQL of `picloud up`.
 """

@@ -28,6 +28,8 @@ SCRIPT = f"{API}/scripts/{{script}}"
 TEXT, JSON = "text/plain", "application/json"
 MARK = "behind-the-wall"  # is in all that may not be seen
 
+EVENT = b'{"specversion": "1.0", "id": "through", "source": "/wall", "type": "through.the.wall"}'
+
 OPEN_TO_ALL = {"/", "/healthz", "/readyz", "/openapi.json", "/problems", "/problems/{name}"}
 
 
@@ -64,6 +66,15 @@ SAMPLES = {
     ("GET", f"{API}/invocations"): Sample(Scope.READ),
     ("GET", f"{API}/invocations/{{identifier}}"): Sample(Scope.READ, query="request=true"),
     ("POST", f"{API}/invocations/{{identifier}}/replay"): Sample(Scope.INVOKE),
+    ("GET", f"{API}/events"): Sample(Scope.READ),
+    ("POST", f"{API}/events"): Sample(Scope.INVOKE, EVENT, "application/cloudevents+json"),
+    ("GET", f"{API}/events/{{event}}"): Sample(Scope.READ),
+    ("GET", f"{API}/subscriptions"): Sample(Scope.READ),
+    ("POST", f"{API}/subscriptions"): Sample(
+        Scope.DEPLOY, b'{"type": "through", "script": "%s"}' % MARK.encode(), JSON
+    ),
+    ("GET", f"{API}/subscriptions/{{subscription}}"): Sample(Scope.READ),
+    ("DELETE", f"{API}/subscriptions/{{subscription}}"): Sample(Scope.DEPLOY),
     ("GET", f"{API}/logs"): Sample(Scope.READ),
     ("GET", f"{API}/jobs"): Sample(Scope.READ),
     ("GET", f"{API}/jobs/{{job}}"): Sample(Scope.READ),
@@ -162,6 +173,11 @@ def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortress]:
         assert picloud.api("PUT", f"scripts/{MARK}/kv/{MARK}", MARK).status == 200
         places = {"script": MARK, "number": 1, "identifier": record["id"], "token": token, "route": route, "key": MARK}
         assert picloud.api("PUT", "secrets/BEHIND_THE_WALL", {"value": MARK}).status == 201
+        subscription = {"type": MARK, "script": MARK}
+        places["subscription"] = picloud.api("POST", "subscriptions", subscription).json["id"]
+        event = EVENT.replace(b"through", MARK.encode())
+        assert picloud.api("POST", "events", event, "application/cloudevents+json").status == 202
+        places["event"] = picloud.api("GET", "events").json["items"][0]["number"]
         places["secret"] = "BEHIND_THE_WALL"
         request = Request("", "POST", "/", f"q={MARK}", (), MARK.encode(), trigger=Trigger.JOB)
         places["job"] = sent(picloud.database_url, MARK, request, delay_ms=86_400_000)

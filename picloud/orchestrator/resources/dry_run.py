@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from picloud.model import Outcome, Response, StoredLine, Value, ValueKind
 from picloud.orchestrator.dry_run import Rehearsed
-from picloud.orchestrator.effects import Change, JobChange, JobTouched, WouldBe, Write
+from picloud.orchestrator.effects import Change, JobChange, JobTouched, WouldBe, WouldHappen, Write
 from picloud.orchestrator.masking import MASK, Mask
 from picloud.orchestrator.resources.logs import LineShape, line_shape
 from picloud.orchestrator.resources.shapes import Headers, body_shape, headers_shape
@@ -63,6 +63,17 @@ class WouldBeRequest(msgspec.Struct):
 
 class WouldBeEvent(msgspec.Struct):
     """An event that would be published."""
+
+    script: Annotated[str, Meta(description="that publishes it")]
+    id: str
+    source: str
+    type: str
+    subject: str | None
+    time: str | None
+    data: Annotated[Any, Meta(description="null: there is none, or it is `cut`")]
+    cut: Annotated[bool, Meta(description="whether `data` is left out: at most 4 MiB of all are shown")]
+    jobs: Annotated[int, Meta(description="one for each script that would hear of it")]
+    duplicate: Annotated[bool, Meta(description="whether it is there already: then nothing would be done")]
 
 
 class WouldBeJob(msgspec.Struct):
@@ -114,7 +125,7 @@ def dry_run_shape(it: Rehearsed, scripts: frozenset[str] | None) -> DryRunShape:
         response=_response(run.response) if run.response else None,
         logs=list(_lines(it, scripts)),
         writes=[_write(one, it.mask) for one in it.effects.writes if _may_see(one.script, scripts)],
-        events=[],
+        events=[_event(one, it.mask) for one in it.effects.events if _may_see(one.script, scripts)],
         jobs=[_job(one, it.mask) for one in it.effects.jobs if _may_see(one.script, scripts)],
         requests=[_request(one, it.mask) for one in it.effects.requests if _may_see(one.script, scripts)],
     )
@@ -155,17 +166,13 @@ def _write(it: Write, mask: Mask) -> WouldBeWrite:
 def _value(value: Value, mask: Mask) -> tuple[Any, bool]:
     if value.kind is ValueKind.BYTES:
         return b64encode(mask.raw(value.raw)).decode(), True
-    return _document(value.document, mask), False
+    return _json(value.document, mask), False
 
 
-def _document(text: str, mask: Mask) -> Any:
+def _json(text: str, mask: Mask) -> Any:
     """What a JSON text says."""
     shown = mask.text(text)
-    try:
-        msgspec.json.decode(shown, type=msgspec.Raw)
-    except (msgspec.DecodeError, RecursionError):  # a number was masked, or part of one
-        return shown
-    return msgspec.Raw(shown.encode())
+    return msgspec.Raw(shown.encode()) if is_json_text(shown) else shown  # a number was masked, or part of one
 
 
 def _job(it: JobTouched, mask: Mask) -> WouldBeJob:
@@ -179,7 +186,7 @@ def _job(it: JobTouched, mask: Mask) -> WouldBeJob:
         it.id,
         to=job.script,
         function=event.get("after"),
-        payload=None if it.cut else _document(job.request.body.decode(), mask),
+        payload=None if it.cut else _json(job.request.body.decode(), mask),
         payload_bytes=it.payload_bytes,
         cut=it.cut,
         delay_ms=job.delay_ms,
@@ -188,6 +195,22 @@ def _job(it: JobTouched, mask: Mask) -> WouldBeJob:
         ordering_key=job.ordering_key and mask.text(job.ordering_key),
         priority=job.priority,
         max_attempts=job.max_attempts,
+    )
+
+
+def _event(it: WouldHappen, mask: Mask) -> WouldBeEvent:
+    event = it.event
+    return WouldBeEvent(
+        script=it.script,
+        id=mask.text(event.id),
+        source=mask.text(event.source),
+        type=mask.text(event.type),
+        subject=event.subject and mask.text(event.subject),
+        time=event.time,
+        data=_json(event.data, mask) if isinstance(event.data, str) else None,  # a script's is JSON
+        cut=it.cut,
+        jobs=it.published.jobs,
+        duplicate=it.published.duplicate,
     )
 
 
