@@ -36,6 +36,7 @@ LIBRARIES = [
         "invoke",
         "jobs",
         "after",
+        "events",
         "stream",
     )
 ]

@@ -24,6 +24,7 @@ _COMMANDS = {  # name → module: imported when it is named, so that Tab and `--
     "diff": "source",
     "doctor": "doctor",
     "env": "settings",
+    "event": "events",
     "init": "starter",
     "invocations": "records",
     "invoke": "scripts",

@@ -11,7 +11,7 @@ import urllib3
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
-from picloud.cli.events import Event, parse
+from picloud.cli.server_sent import Event, parse
 from picloud.errors import ConfigurationError, PicloudError
 from picloud.model import is_script_name
 from picloud.settings import ServerSettings, load

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from picloud.auth import Scope
-from picloud.cli.events import Event, parse
+from picloud.cli.server_sent import Event, parse
 from picloud.cli.terminal import harmless
 from tests.fixtures_postgres import execute
 from tests.running import PATIENCE_S, Running, eventually, running

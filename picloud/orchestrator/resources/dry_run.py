@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from picloud.events import is_json_text
 from picloud.model import Outcome, Response, StoredLine, Value, ValueKind
 from picloud.orchestrator.dry_run import Rehearsed
 from picloud.orchestrator.effects import Change, JobChange, JobTouched, WouldBe, WouldHappen, Write

@@ -1,5 +1,6 @@
 """What schemathesis cannot know: texts with rules of their own, and which requests would end its own run."""
 
+import base64
 import io
 import tarfile
 from typing import Any
@@ -37,6 +38,15 @@ FORMATS = {
     "origin": WORDS.map("https://{}.example.org:8443".format),  # `*` goes with no credentials
     "host-pattern": st.sampled_from(["api.example.org", "*.example.org", "192.0.2.1:8080", "[2001:db8::1]"]),
     "variable-name": st.sampled_from(["A", "_b", "C1", "a_long_name"]),  # there may be 64
+    "type-pattern": st.one_of(WORDS, WORDS.map("{}.*".format), st.just("*")),
+    "text-pattern": st.one_of(WORDS, WORDS.map("/{}*".format), st.just("*")),
+    "event-id": WORDS,
+    "event-source": WORDS.map("/{}".format),
+    "event-type": WORDS,
+    "event-specversion": st.just("1.0"),
+    "event-schema": WORDS.map("https://example.org/{}".format),
+    "media-type": st.sampled_from(["application/json", "application/vnd.x+json; charset=utf-8"]),  # `data` is any JSON
+    "base64": st.binary(max_size=20).map(lambda it: base64.b64encode(it).decode()),
     "date-time": st.integers(2100, 9998).map("{}-02-28T23:59:59Z".format),  # to come: of a token's end
 }
 for name, strategy in FORMATS.items():

@@ -446,6 +446,22 @@ function jobs.cancel(id) end
 ---@return string id
 function after(name, payload) end
 
+---What has happened, told to the scripts that are subscribed to it.
+events = {}
+
+---@class picloud.PublishOptions
+---@field subject? string Of what: `order 7`.
+---@field id? string With the source it is there once; without it, a new one.
+---@field source? string Who says so; without it, `/scripts/NAME`.
+---@field time? string RFC 3339; without it, now.
+
+---Publish an event, with all else that the invocation does: each script that is subscribed to its type gets a job.
+---@param type string `order.created`
+---@param data? any What can be JSON.
+---@param options? picloud.PublishOptions
+---@return string id
+function events.publish(type, data, options) end
+
 ---Return this, as the answer or as its `body`, to send the body while it is made: `write` sends a piece at once.
 ---What the invocation did is stored before; after that `kv` and `invoke` are an error.
 ---@param make fun(write: fun(text: string|number))
