@@ -15,10 +15,15 @@ from typing import Any
 import msgspec
 
 from picloud.model import ClaimedJob, Invocation, JobEnd, JobState, Outcome, Request, Response
-from picloud.storage.connection import Connection, commit, translated
+from picloud.storage.connection import Connection, Cursor, commit, translated
+from picloud.storage.events import publish_own
+from picloud.storage.jobs import through
 from picloud.storage.logs import storable
 from picloud.storage.pool import Pool
 from picloud.storage.unit_of_work import UnitOfWork, UnitsOfWork
+
+DEAD = "picloud.job.dead"
+"""The event that says so."""
 
 _WAIT_MS = 5_000  # for a connection: there is one for each job that may run
 _BODY_BYTES_MAX = 64 * 1024  # of an answer that is kept
@@ -106,6 +111,11 @@ class Claims:
         """What a run of a claimed job does."""
         return ClaimedWork(self._units, claim, connection, deadline)
 
+    def left(self, end: JobEnd) -> None:
+        """A job was left so: whoever is subscribed to dead ones has a job now."""
+        if end.state is JobState.DEAD:
+            self._units.ring()
+
     def end(self, connection: Connection) -> None:
         """Take one back; what is not committed is rolled back."""
         self._pool.end(connection)
@@ -152,8 +162,11 @@ class Claim:
         self.undo()
         with translated(), self._connection.cursor() as cursor:
             cursor.execute(_END, _ended(self.job, end, invocation))
+            if end.state is JobState.DEAD:
+                _announce_dead(cursor, self.job, end, invocation)
             commit(cursor)
         self.is_over = True
+        self._claims.left(end)
 
     def close(self) -> None:
         """Let go of the job."""
@@ -188,6 +201,14 @@ def _claimed(row: Sequence[Any]) -> ClaimedJob:
     identifier, script, request, attempts, max_attempts, crashes, new = row
     stored = msgspec.msgpack.decode(request, type=Request)
     return ClaimedJob(identifier, script, stored, attempts, max_attempts, crashes + new, new)
+
+
+def _announce_dead(cursor: Cursor, job: ClaimedJob, end: JobEnd, invocation: str | None) -> None:
+    told = {
+        "job": job.id, "script": job.script, "invocation": invocation, "outcome": str(end.outcome), "error": end.error,
+        "attempts": job.attempts + end.counts, "crashes": job.crashes + end.crashed,
+    }  # fmt: skip
+    publish_own(through(cursor), DEAD, job.script, told, job.request.event_depth + 1)
 
 
 def _ended(job: ClaimedJob, end: JobEnd, invocation: str | None) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Claims of jobs: one holds a job at a time, and it is left as its run says, or as it was."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -201,6 +202,27 @@ def test_one_ordering_key_is_one_line(claims: Claims, send_one: Send) -> None:
         assert claims.next_in_s(()) is None  # whoever runs the first looks for the second
     fail(claimed(claims), delay_ms=3_600_000)  # it is tried again, and the line waits
     assert free(claims) == beside != second
+
+
+def test_who_is_subscribed_to_dead_jobs_hears_of_one_in_the_same_commit(
+    claims: Claims, send_one: Send, database: str
+) -> None:
+    execute(database, "INSERT INTO script_names VALUES ('mourner', 1)")
+    execute(
+        database,
+        "WITH made AS (INSERT INTO scripts (name, active_version) VALUES ('mourner', 1) RETURNING id),"
+        " known AS (INSERT INTO versions (script_id, version, sha256, bytes, created_by)"
+        "   SELECT id, 1, '', 0, '' FROM made)"
+        " INSERT INTO subscriptions (script_id, type, source, subject) SELECT id, 'picloud.job.*', '', '' FROM made",
+    )
+    job = send_one()
+    fail(claimed(claims), state=JobState.DEAD)
+    with closing(claimed(claims)) as claim:
+        event = json.loads(claim.job.request.event)
+        assert (claim.job.script, claim.job.request.event_depth) == ("mourner", 1)
+    assert (event["type"], event["source"], event["subject"]) == ("picloud.job.dead", "/picloud", "s")
+    told = event["data"]
+    assert (told["job"], told["outcome"], told["error"], told["attempts"]) == (job, "script-error", "why", 1)
 
 
 def test_a_line_goes_on_behind_one_that_is_dead_or_done(claims: Claims, send_one: Send) -> None:
