@@ -21,7 +21,7 @@ from picloud.model import Request, Trigger
 from picloud.storage.pool import Pool
 from picloud.storage.tokens import TokenTable
 from tests.acceptance.test_resilience import await_listeners, database_away
-from tests.running import Answer, Running, running
+from tests.running import Answer, Running, eventually, running
 
 SECRET = "a secret that is shared"
 SOURCE = "return function(request) return request.body end"
@@ -148,6 +148,28 @@ def test_what_is_not_signed_as_it_should_be_is_refused_and_stores_nothing(
         assert said in sent.json["detail"]
         assert not [one for one in (secret, SECRET, hex_of(body)) if one in sent.body.decode()]
     assert jobs(ours, name) == []
+
+
+def test_a_delivery_runs_once_and_sees_what_was_sent(ours: Running) -> None:
+    deploy(ours, "runs-hook", {"preset": "github"})
+    ours.deploy(
+        "runs-hook",
+        """return function(request)
+      return { runs = kv.incr("runs"), trigger = request.trigger, event = request.event, method = request.method,
+        of = request.headers["x-github-event"], zen = request:json().zen, rest = request.params.rest }
+    end""",
+    )
+    answers = [ours.call("POST", "/fn/runs-hook/below", BODY, github(BODY, "once")).json for _ in range(3)]
+    answers += [ours.call("POST", "/fn/runs-hook/below", BODY, github(BODY, "last")).json]
+    assert answers[0] == answers[1] == answers[2] != answers[3]
+    ended = [
+        eventually(lambda job=job: ours.api("GET", f"jobs/{job}").json, lambda it: it["state"] == "done")  # type: ignore[misc]
+        for job in (answers[0]["job"], answers[3]["job"])
+    ]
+    seen = [json.loads(it["result"]["body"]) for it in ended]
+    assert sorted(it.pop("runs") for it in seen) == [1, 2]
+    common = {"trigger": "job", "method": "POST", "of": "ping", "zen": "Keep it logically awesome.", "rest": "below"}
+    assert seen == [common | {"event": {"webhook": "github", "id": id_}} for id_ in ("once", "last")]
 
 
 def test_deliveries_of_the_same_at_once_are_one_job(ours: Running) -> None:
@@ -352,6 +374,7 @@ def test_a_script_that_is_at_its_limit_misses_no_delivery(ours: Running) -> None
     ours.set("busy-hook", {"limits": limits})
     with ours.spinning("/fn/busy-hook", 1):
         assert ours.call("GET", "/fn/busy-hook").problem == "concurrency-limit"
+        ours.deploy("busy-hook", SOURCE)  # the jobs are not to compute for ever
         ours.set("busy-hook", {"limits": limits, "webhook": {"preset": "github", "secret": "OF_BUSY_HOOK"}})
         sent = [ours.call("POST", "/fn/busy-hook", BODY, github(BODY, str(number))).status for number in range(3)]
     assert sent == [202] * 3
