@@ -10,6 +10,7 @@ Owns: the words of the platform as types. Knows nothing of how they are stored, 
     events    what has happened, and which scripts hear of it
     jobs      what is to run later
     webhooks  whose deliveries a script takes
+    schedules when scripts run by themselves
     runs      one run: request, response, outcome
     records   what is kept of it: invocations and log lines
 """
@@ -73,6 +74,19 @@ from picloud.model.runs import (
     Stream,
     Trigger,
     new_id,
+)
+from picloud.model.schedules import (
+    SCHEDULE_JITTER_S_MAX,
+    SCHEDULE_MISSED_WITHIN_S_MAX,
+    SCHEDULE_PAYLOAD_BYTES_MAX,
+    SCHEDULES_OF_SCRIPT_MAX,
+    Missed,
+    NewSchedule,
+    Origin,
+    Overlap,
+    Schedule,
+    Slot,
+    SlotState,
 )
 from picloud.model.scripts import (
     ANYWAY,
@@ -148,6 +162,10 @@ __all__ = [
     "KEY_BYTES_MAX",
     "KEY_OVERHEAD_BYTES",
     "LIMITS_MOST",
+    "SCHEDULES_OF_SCRIPT_MAX",
+    "SCHEDULE_JITTER_S_MAX",
+    "SCHEDULE_MISSED_WITHIN_S_MAX",
+    "SCHEDULE_PAYLOAD_BYTES_MAX",
     "SCRIPT_NAME",
     "SECRET_CHARACTERS_MAX",
     "SPACE_BYTES_MAX",
@@ -186,8 +204,12 @@ __all__ = [
     "LineFilter",
     "LinePage",
     "LogLine",
+    "Missed",
     "NewJob",
+    "NewSchedule",
+    "Origin",
     "Outcome",
+    "Overlap",
     "Policy",
     "Preset",
     "Program",
@@ -200,11 +222,14 @@ __all__ = [
     "Retry",
     "Route",
     "Run",
+    "Schedule",
     "Script",
     "Secret",
     "SentJob",
     "Settings",
     "SettingsChange",
+    "Slot",
+    "SlotState",
     "StoredEvent",
     "StoredLine",
     "StoredSettings",
