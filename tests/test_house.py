@@ -35,6 +35,8 @@ HOMES = {
         "picloud.messages",
         "picloud.dashboard",
     ),
+    "schedule": ("picloud.timetable",),
+    "cronsim": ("picloud.timetable",),
     "urllib3": ("picloud.cli.client", "picloud.orchestrator.outbound"),
     "cryptography": ("picloud.sealing",),
     "click": ("picloud.cli",),
