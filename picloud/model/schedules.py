@@ -4,6 +4,8 @@ import enum
 from dataclasses import dataclass
 from datetime import datetime
 
+from picloud.model.jobs import NewJob
+
 SCHEDULE_PAYLOAD_BYTES_MAX = 64 * 1024  # of JSON
 SCHEDULE_MISSED_WITHIN_S_MAX = 366 * 24 * 60 * 60
 SCHEDULE_JITTER_S_MAX = 24 * 60 * 60
@@ -99,3 +101,33 @@ class Slot:
     invocation: str | None  # that the job ended with
     lateness_ms: int | None  # from due_at to the job's making
     ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRange:
+    """Due times of one schedule in a row."""
+
+    first: datetime
+    last: datetime
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class DueSchedule:
+    """A schedule of which something is due, and what there is to know to say what becomes of it."""
+
+    schedule: Schedule
+    now: datetime
+    until: datetime  # to be decided about up to here: now, or before it if there is too much in the ledger
+    is_running: bool  # an earlier slot's job is not over
+    recorded: tuple[tuple[datetime, datetime], ...]  # first and last of what the ledger has from `next_due` to `until`
+
+
+@dataclass(frozen=True, slots=True)
+class SlotPlan:
+    """What becomes of what is due."""
+
+    jobs: tuple[tuple[datetime, NewJob], ...]  # a slot's due time and its job, which may be due later
+    skipped: tuple[datetime, ...]  # an earlier one's job is not over
+    missed: tuple[SlotRange, ...]
+    next_due: datetime | None

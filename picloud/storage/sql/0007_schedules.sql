@@ -42,3 +42,5 @@ CREATE TABLE slots (
 
 CREATE INDEX slots_by_job ON slots (job) WHERE job IS NOT NULL;
 CREATE INDEX slots_by_time ON slots (due_at);
+CREATE INDEX slots_queued ON slots (schedule) WHERE state = 'queued';
+CREATE INDEX slots_ranges ON slots (until_at) WHERE until_at IS NOT NULL;
