@@ -47,7 +47,7 @@ _TURN = "SELECT pg_try_advisory_xact_lock(%s)"
 _EXPIRING = 0x5049_534C  # the advisory lock's number, "PISL"
 _EXPIRE = """DELETE FROM slots WHERE (schedule, due_at) IN (SELECT schedule, due_at FROM slots
   WHERE (coalesce(until_at, due_at) < now() - %(days)s * interval '1 day'
-      OR due_at < (SELECT due_at FROM slots ORDER BY due_at DESC OFFSET %(rows)s LIMIT 1))
+      OR due_at <= (SELECT due_at FROM slots ORDER BY due_at DESC OFFSET %(rows)s LIMIT 1))
     AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = slots.job AND jobs.state = 'queued')
   ORDER BY due_at LIMIT 5000 FOR UPDATE SKIP LOCKED)"""
 

@@ -28,7 +28,7 @@ from picloud.timetable.rules import Cron, Interval, Rule, read
 from picloud.timetable.times import DAY_S, DayTimes
 from picloud.timetable.zones import EPOCH, Span
 
-_AHEAD = timedelta(days=50 * 366)  # a rule that is not due within fifty years is none
+_AHEAD_DAYS = (2, 64, 800, 50 * 366)  # how far is looked in turn; what is not due within fifty years is never due
 _SECOND = timedelta(seconds=1)
 _EPOCH_DAY = EPOCH.toordinal()
 _EPOCH_WEEKDAY = 3  # it was a Thursday
@@ -75,7 +75,10 @@ def latest(rule: Rule, anchor: datetime, after: datetime, until: datetime, limit
 
 def following(rule: Rule, anchor: datetime, after: datetime) -> datetime | None:
     """The first due time after a moment; None: there is none within fifty years."""
-    return next(slots(rule, anchor, after, after + _AHEAD), None)
+    for days in _AHEAD_DAYS:
+        for first in slots(rule, anchor, after, after + timedelta(days=days)):
+            return first
+    return None
 
 
 def _pieces(rule: Rule, anchor: datetime, after: datetime, until: datetime) -> Iterator[_Piece]:
