@@ -12,8 +12,8 @@ from sandbox.lua import Engine, Result
 from tests.sandbox.lua_support import SEED, Line, LuaLimits, LuaRequest, answer, body, failure, refuse
 
 GLOBALS = """
-_G _VERSION after assert base64 coroutine crypto env error events files getmetatable html http invoke ipairs jobs json kv
-load log math next os pairs pcall print rawequal rawget rawlen rawset request require schedule secrets select
+_G _VERSION after assert base64 coroutine crypto env error events files getmetatable html http invoke ipairs jobs json
+kv load log math next os pairs pcall print rawequal rawget rawlen rawset request require schedule secrets select
 setmetatable stream string table template time tonumber tostring type url utf8 xpcall
 """
 
