@@ -11,8 +11,8 @@ import msgspec
 from picloud.errors import Conflict, NotFound
 from picloud.model import Job, JobState, Request
 from picloud.storage.connection import Cursor
-from picloud.storage.job_table import BURY_RUNS, COLUMNS, OF_THEM, Held, delete, hold, job_of, named, scripts_of
-from picloud.storage.jobs import next_position, through
+from picloud.storage.job_table import COLUMNS, OF_THEM, Held, delete, hold, job_of, named, scripts_of
+from picloud.storage.jobs import BURY_RUNS, next_position, through
 from picloud.storage.pool import Pool
 
 _PURGED_AT_ONCE = 2_000

@@ -28,25 +28,21 @@ from picloud.model import (
     Trigger,
 )
 from picloud.storage.connection import Cursor, LockTimeout
-from picloud.storage.jobs import send, through
+from picloud.storage.jobs import BURY_RUNS, CANCEL, RUNS_NOW, send, through
 from picloud.storage.pool import Pool
 from picloud.storage.rows import found
 
 _RUNS_MAX = 100  # that are shown of a job
 
-# Its row is locked while it runs, but nobody can see that without trying to lock it, too: what was begun is to be seen.
-_RUNS_NOW = """jobs.state = 'queued' AND EXISTS (SELECT FROM job_attempts AS run WHERE run.job = jobs.id
-  AND run.outcome IS NULL AND run.deadline + interval '30 s' > clock_timestamp())"""
-
-COLUMNS = f"""jobs.id::text, jobs.script, trigger, CASE WHEN {_RUNS_NOW} THEN 'running' ELSE jobs.state END, priority,
+COLUMNS = f"""jobs.id::text, jobs.script, trigger, CASE WHEN {RUNS_NOW} THEN 'running' ELSE jobs.state END, priority,
   due_at, key, ordering_key, attempts, max_attempts, crashes, created_at, ended_at, invocation::text, outcome, error"""
 
 OF_THEM = "(%(only)s::text[] IS NULL OR jobs.script = ANY(%(only)s::text[]))"
 _ONE = f"jobs.id = %(id)s::uuid AND {OF_THEM}"
 
 _IN_STATE = {
-    JobState.QUEUED: f"jobs.state = 'queued' AND NOT ({_RUNS_NOW})",
-    JobState.RUNNING: _RUNS_NOW,
+    JobState.QUEUED: f"jobs.state = 'queued' AND NOT ({RUNS_NOW})",
+    JobState.RUNNING: RUNS_NOW,
     JobState.DONE: "jobs.state = 'done'",
     JobState.DEAD: "jobs.state = 'dead'",
     JobState.CANCELLED: "jobs.state = 'cancelled'",
@@ -69,14 +65,9 @@ _HOLD = f"SELECT state, script, ordering_key, request FROM jobs WHERE {_ONE} FOR
 # Who only looks whether it is due holds it for a moment.
 _WAIT_MS = 1_000
 _HOLD_SOON = f"""SET LOCAL lock_timeout = {_WAIT_MS};
-  SELECT state, script, ordering_key, request FROM jobs WHERE {_ONE} AND NOT ({_RUNS_NOW}) FOR NO KEY UPDATE"""
+  SELECT state, script, ordering_key, request FROM jobs WHERE {_ONE} AND NOT ({RUNS_NOW}) FOR NO KEY UPDATE"""
 
 _STATE = f"SELECT state, script, ordering_key, NULL FROM jobs WHERE {_ONE}"
-
-# Nobody runs it, so an attempt at it that has no end will have none.
-BURY_RUNS = "UPDATE job_attempts SET outcome = 'crashed' WHERE job = %(id)s::uuid AND outcome IS NULL"
-
-_CANCEL = "UPDATE jobs SET state = 'cancelled', ended_at = clock_timestamp() WHERE id = %(id)s::uuid"
 
 _DELETE = "DELETE FROM jobs WHERE id = ANY(%(ids)s::uuid[])"
 
@@ -87,7 +78,7 @@ _COUNTS = f"""SELECT script, count(*) FILTER (WHERE state = 'queued'), count(*) 
    count(*) FILTER (WHERE state = 'cancelled'),
    count(*) FILTER (WHERE state = 'queued' AND due_at <= now()),
    coalesce(extract(epoch FROM now() - min(due_at) FILTER (WHERE state = 'queued' AND due_at <= now())) * 1000, 0)
- FROM (SELECT jobs.script, due_at, CASE WHEN {_RUNS_NOW} THEN 'running' ELSE jobs.state END AS state
+ FROM (SELECT jobs.script, due_at, CASE WHEN {RUNS_NOW} THEN 'running' ELSE jobs.state END AS state
    FROM jobs WHERE {OF_THEM}) AS seen
  GROUP BY GROUPING SETS ((), (script)) ORDER BY script"""
 
@@ -204,7 +195,7 @@ def _cancelled(cursor: Cursor, one: dict[str, Any]) -> str:
         held = Held(*row)
     if held.state == JobState.QUEUED:
         cursor.execute(BURY_RUNS, one)
-        cursor.execute(_CANCEL, one)
+        cursor.execute(CANCEL, one)
     return held.state
 
 

@@ -4,12 +4,13 @@ Owns: how one is sent. `claims` has how it is run. Who commits a job then tells 
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 import msgspec
 
 from picloud.model import NewJob, SentJob, new_id
-from picloud.storage.connection import Cursor
+from picloud.storage.connection import Cursor, LockTimeout
 from picloud.storage.pool import Pool
 
 NEWS = "picloud_jobs"
@@ -31,12 +32,20 @@ _SEND = """INSERT INTO jobs
 
 _TWIN = "SELECT id::text FROM jobs WHERE script = %(script)s AND key = %(key)s AND state <> 'cancelled'"
 
-# Nobody waits for one that is running, not even its own run, whose transaction holds it.
-_CANCEL = """UPDATE jobs SET state = 'cancelled', ended_at = clock_timestamp() WHERE id =
-  (SELECT id FROM jobs WHERE id = %(id)s::uuid AND state = 'queued' AND %(script)s IN (script, sender) AND NOT EXISTS
-    (SELECT 1 FROM job_attempts WHERE job = jobs.id AND outcome IS NULL
-      AND deadline > clock_timestamp() - interval '30 s')
-    FOR NO KEY UPDATE SKIP LOCKED) RETURNING 1"""
+# Its row is locked while it runs, but nobody can see that without trying to lock it, too: what was begun is to be seen.
+RUNS_NOW = """jobs.state = 'queued' AND EXISTS (SELECT FROM job_attempts AS run WHERE run.job = jobs.id
+  AND run.outcome IS NULL AND run.deadline + interval '30 s' > clock_timestamp())"""
+
+# Nobody runs it, so an attempt at it that has no end will have none.
+BURY_RUNS = "UPDATE job_attempts SET outcome = 'crashed' WHERE job = %(id)s::uuid AND outcome IS NULL"
+
+CANCEL = "UPDATE jobs SET state = 'cancelled', ended_at = clock_timestamp() WHERE id = %(id)s::uuid"
+
+# Not one that is running, not even by its own run, whose transaction holds it.
+_HOLD = f"""SET LOCAL lock_timeout = %(wait_ms)s;
+  SELECT 1 FROM jobs WHERE id = %(id)s::uuid AND state = 'queued' AND %(script)s IN (script, sender)
+    AND NOT ({RUNS_NOW}) FOR NO KEY UPDATE"""
+_WAIT_MS = 1_000  # for who only looks whether it is due
 
 _POSITION = """INSERT INTO lanes AS it (script, ordering_key, last) VALUES (%(script)s, %(ordering_key)s, 1)
   ON CONFLICT (script, ordering_key) DO UPDATE SET last = it.last + 1 RETURNING last"""
@@ -80,19 +89,43 @@ def ring(pool: Pool) -> None:
         cursor.execute(f"NOTIFY {NEWS}")
 
 
+class Work(Protocol):
+    """The transaction; see `UnitOfWork`."""
+
+    def write(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run one statement whose effect is to last → its rows."""
+
+    def savepoint(self) -> AbstractContextManager[object]:
+        """What is done in the block is undone if it raises."""
+
+    def will_ring(self, *, also_undone: bool = False) -> None:
+        """Dispatchers are to be told."""
+
+
 class Jobs:
     """What one invocation's transaction does with jobs; every method may raise what `UnitOfWork.read` does."""
 
-    def __init__(self, write: Run, will_ring: Callable[..., None]) -> None:
-        self._write = write
-        self._will_ring = will_ring
+    def __init__(self, work: Work) -> None:
+        self._work = work
 
     def send(self, job: NewJob) -> SentJob:
         """Store one with all else that the invocation does."""
-        self._will_ring()
-        return send(self._write, job)
+        self._work.will_ring()
+        return send(self._work.write, job)
 
     def cancel(self, script: str, job: str) -> bool:
         """Whether it waited, is the script's or was sent by it, and never runs now."""
-        self._will_ring(also_undone=True)
-        return bool(self._write(_CANCEL, {"id": job, "script": script}))
+        self._work.will_ring(also_undone=True)
+        try:
+            with self._work.savepoint():
+                return self._cancelled({"id": job, "script": script, "wait_ms": _WAIT_MS})
+        except LockTimeout:  # it is about to run
+            return False
+
+    def _cancelled(self, row: Mapping[str, Any]) -> bool:
+        held = self._work.write(_HOLD, row)
+        self._work.write("SET LOCAL lock_timeout = DEFAULT", {})
+        if held:
+            self._work.write(BURY_RUNS, row)
+            self._work.write(CANCEL, row)
+        return bool(held)

@@ -96,7 +96,7 @@ class UnitOfWork:
         self.deadline = deadline  # monotonic, s; a callee's is nearer
         self.kv = KeyValues(self)
         self.answers = KeptAnswers(self)
-        self.jobs = Jobs(self.write, self.will_ring)
+        self.jobs = Jobs(self)
         self.events = Events(self.write, self.will_ring)
         self._rings = self._holds = False
 

@@ -13,6 +13,8 @@ import pytest
 from picloud.model import JOB_DELAY_S_MAX, JOB_KEY_BYTES_MAX, Access, Limits, Request, Settings, Trigger, new_id
 from picloud.orchestrator.attempt import Attempt
 from picloud.orchestrator.bindings.jobs import SENT_BYTES_MAX
+from picloud.storage import jobs
+from picloud.storage.connection import connect
 from sandbox.protocol import DONE
 from tests.fixtures_postgres import execute
 from tests.running import eventually
@@ -364,11 +366,26 @@ def test_one_that_is_over_is_not_cancelled(stateful: Stateful, database: str, st
         assert not cancel(attempt, job)
 
 
-def test_one_that_somebody_holds_is_not_waited_for(stateful: Stateful) -> None:
+def test_one_that_somebody_goes_on_to_hold_is_not_waited_for_for_long(stateful: Stateful) -> None:
     job = queued(stateful)
     with stateful.begin() as one, stateful.begin() as other:
         assert cancel(one, job)
         assert not cancel(other, job)
+        send(other, "mail")  # and the transaction goes on
+        settle(other)
+
+
+def test_who_only_looks_whether_it_is_due_keeps_nobody_from_cancelling_it(
+    stateful: Stateful, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "_WAIT_MS", 60_000)
+    job = queued(stateful)
+    with ThreadPoolExecutor(1) as threads, stateful.begin() as attempt:
+        with closing(connect(database, timeouts=False)) as looking, looking.cursor() as cursor:
+            cursor.execute("BEGIN; SELECT 1 FROM jobs FOR NO KEY UPDATE")
+            waiting = threads.submit(cancel, attempt, job)
+            eventually(lambda: execute(database, "SELECT 1 FROM pg_locks WHERE NOT granted"), bool)
+        assert waiting.result()
 
 
 def test_one_that_runs_is_not_cancelled_even_by_its_own_run(stateful: Stateful, database: str) -> None:
