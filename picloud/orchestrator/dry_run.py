@@ -1,7 +1,7 @@
 """A dry run: the real script on real data, of which nothing is kept, whatever comes of it.
 
 It takes the way of every invocation (`dispatch`), with three things in other places: its transaction is watched and
-never committed (`effects`), its records go nowhere, and `http.fetch` notes what it is asked for. That calls nobody
+never committed (`watching`), its records go nowhere, and `http.fetch` notes what it is asked for. That calls nobody
 unless who runs it says so, since a call cannot be undone. Nothing of a dry run is left in the database, but that `kv`
 does not give the numbers of its versions again.
 """
@@ -15,10 +15,11 @@ from picloud.model import Invocation, LogLine, Outcome, Program, Record, Request
 from picloud.orchestrator.attempt import Attempt, Attempts, Binding, Runner, Surroundings, WorkSource
 from picloud.orchestrator.bindings import http
 from picloud.orchestrator.dispatch import Dispatcher, Finished, RequestSource
-from picloud.orchestrator.effects import Effects, WatchedSource
+from picloud.orchestrator.effects import Effects
 from picloud.orchestrator.journal import Journal
 from picloud.orchestrator.masking import Mask
 from picloud.orchestrator.streaming import whole
+from picloud.orchestrator.watching import WatchedSource
 
 _FETCH, _INCREASE = "http.fetch", "kv.incr"
 _CALLS_NOBODY = "a dry run calls nobody; --allow-http lets it"

@@ -8,7 +8,8 @@ from contextlib import closing
 import pytest
 
 from picloud.model import Guard, NewJob, Request, SentJob, Trigger, Value
-from picloud.orchestrator.effects import Change, Effects, JobChange, JobTouched, WatchedSource
+from picloud.orchestrator.effects import Change, Effects, JobChange, JobTouched
+from picloud.orchestrator.watching import WatchedSource
 from picloud.storage.unit_of_work import UnitsOfWork
 
 SPACE = "script 1"
