@@ -67,7 +67,7 @@ class Record:
     lines: tuple[LogLine, ...]
     request: KeptRequest | None = None  # if the script's settings say that it is kept
     granted: tuple[str, ...] = ()  # names of secrets that must not be in it when it is written
-    answer_bytes: int = 0  # of its answer, if that was kept for a key
+    kept_bytes: int = 0  # beside all that: its answer, if that was kept for a key; its job's request
 
 
 @dataclass(frozen=True, slots=True)

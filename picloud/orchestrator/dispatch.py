@@ -29,7 +29,7 @@ from functools import partial
 from typing import Protocol
 
 from picloud.errors import DeadlinePassed, TransactionConflict
-from picloud.model import Invocation, LogLine, Outcome, Program, Request, Run, Stream
+from picloud.model import Invocation, LogLine, Outcome, Program, Request, Run, Stream, Trigger
 from picloud.orchestrator import idempotency
 from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.attempt import Attempt, Attempts, Runner, Surroundings
@@ -146,8 +146,7 @@ class Dispatcher:
     def _keep(self, asked: _Asked, run: Run) -> None:
         if not run.replays:
             record = self._journal.record(asked.program, asked.request, run, asked.started_at, asked.lines, asked.mask)
-            kept_bytes = len(run.response.body) if asked.claim and run.response else 0
-            self._journal.keep(replace(record, answer_bytes=kept_bytes))
+            self._journal.keep(replace(record, kept_bytes=_kept_bytes(asked, run)))
 
     @contextmanager
     def counted(self) -> Iterator[None]:
@@ -224,6 +223,12 @@ class Dispatcher:
 
     def _row(self, asked: _Asked, run: Run) -> Invocation:
         return self._journal.invocation(asked.program, asked.request, run, asked.started_at)
+
+
+def _kept_bytes(asked: _Asked, run: Run) -> int:
+    """Of what is kept of it beside its record: its job's request, its answer for a key."""
+    of_job = len(asked.request.body) if asked.request.trigger not in (Trigger.HTTP, Trigger.INVOKE) else 0
+    return of_job + (len(run.response.body) if asked.claim and run.response else 0)
 
 
 def _until(program: Program, deadline: float) -> Program:

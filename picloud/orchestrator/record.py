@@ -139,7 +139,7 @@ class Recorder:
 
 def _rows(record: Record) -> int:
     """How much of the tables it takes, in records."""
-    kept_bytes = _request_bytes(record) + record.answer_bytes
+    kept_bytes = _request_bytes(record) + record.kept_bytes
     return 1 + len(record.lines) // _LINES_PER_RECORD + kept_bytes // _KEPT_BYTES_PER_RECORD
 
 

@@ -13,7 +13,14 @@ from picloud.storage.pool import Pool
 _TURN = "SELECT pg_try_advisory_xact_lock(%s)"
 _EXPIRING = 0x5049_4A4F  # the advisory lock's number, "PIJO"
 
+BYTES_MAX = 256 * 1024 * 1024  # of all that are done or cancelled, before PostgreSQL packs them
+
 _BEYOND = "SELECT id::text FROM jobs ORDER BY id DESC OFFSET %s LIMIT 1"
+
+_TOO_LARGE = """SELECT id::text FROM
+  (SELECT id, sum(octet_length(request) + coalesce(octet_length(body), 0)) OVER (ORDER BY id DESC) AS so_far
+    FROM jobs WHERE state IN ('done', 'cancelled')) AS summed
+ WHERE so_far > %s ORDER BY id DESC LIMIT 1"""
 
 # A job has its id before it ends: the index on ids leads past all that are too young.
 _ENDED = """SELECT id::text FROM jobs
@@ -33,11 +40,14 @@ _DELETE_LANES = """DELETE FROM lanes AS it USING unnest(%s::text[], %s::text[]) 
 
 
 class JobRetention:
-    """Those done and cancelled stay for `keep_days`, and if they are among the newest `keep_rows` of all jobs; dead
-    ones for `dead_days`."""
+    """Those done and cancelled stay for `keep_days`, if they are among the newest `keep_rows` of all jobs, and have
+    no more than `bytes_max` together; dead ones stay for `dead_days`."""
 
-    def __init__(self, pool: Pool, *, keep_days: int, keep_rows: int, dead_days: int) -> None:
+    def __init__(
+        self, pool: Pool, *, keep_days: int, keep_rows: int, dead_days: int, bytes_max: int = BYTES_MAX
+    ) -> None:
         self._pool = pool
+        self._bytes_max = bytes_max
         self._keep = timedelta(days=keep_days)
         self._keep_rows = keep_rows
         self._keep_dead = timedelta(days=dead_days)
@@ -48,15 +58,18 @@ class JobRetention:
             cursor.execute(_TURN, (_EXPIRING,))
             if cursor.fetchone() != (True,):
                 return 0
-            return self._delete_ended(cursor) + _delete_idle_lanes(cursor)
+            gone = self._delete_ended(cursor, _BEYOND, self._keep_rows)
+            gone = gone or self._delete_ended(cursor, _TOO_LARGE, self._bytes_max)
+            return gone + _delete_idle_lanes(cursor)
 
     def vacuum(self) -> None:
         """Give the space of replaced and deleted rows back; autovacuum is set to wake rarely."""
         self._pool.vacuum("jobs", "job_attempts", "lanes")
 
-    def _delete_ended(self, cursor: Cursor) -> int:
+    def _delete_ended(self, cursor: Cursor, statement: str, most: int) -> int:
+        """Those too old, and those behind the job that `statement` names."""
         now = datetime.now(UTC)
-        cursor.execute(_BEYOND, (self._keep_rows,))
+        cursor.execute(statement, (most,))
         (beyond,) = cursor.fetchone() or (None,)
         since, dead_since = now - self._keep, now - self._keep_dead
         first, dead_first = first_id_at(since), first_id_at(dead_since)

@@ -314,3 +314,41 @@ def test_a_server_cleans_up_what_has_ended_with_its_first_record(ours: Running, 
     ours.kill_server()
     ours.api("POST", f"scripts/{script}/invoke?recorded=true", b"")
     eventually(lambda: ours.api("GET", f"jobs/{ancient}").status, lambda status: status == 404)
+
+
+def ended(ours: Running, job: str) -> Any:
+    """A job, once it has."""
+    found = eventually(lambda: ours.api("GET", f"jobs/{job}").json, lambda it: it["ended_at"] is not None)
+    assert found["runs"][-1]["invocation"] == found["invocation"]
+    return found
+
+
+def test_what_was_asked_for_later_is_done_and_its_answer_is_there(ours: Running, script: str) -> None:
+    source = "return { status = 201, headers = { ['x-a'] = request.trigger }, body = request.method .. request.body }"
+    ours.deploy(script, source)
+    job = ours.call("PUT", f"/fn/{script}", b" it", {"prefer": "respond-async"}).json["job"]
+    found = ended(ours, job)
+    assert (found["state"], found["outcome"], found["attempts"], found["error"]) == ("done", "ok", 0, "")
+    assert (found["result"]["status"], found["result"]["headers"]["x-a"], found["result"]["body"]) == (
+        201,
+        "job",
+        "PUT it",
+    )
+    record = eventually(lambda: ours.api("GET", f"invocations/{found['invocation']}"), lambda it: it.status == 200)
+    assert (record.json["trigger"], record.json["status"]) == ("job", 201)
+
+
+def test_what_fails_is_a_dead_letter_until_it_is_mended(ours: Running, script: str) -> None:
+    ours.deploy(script, "local n = request:json().n log.info('asked for', n) return { body = 1 // n }")
+    ours.set(script, {"retry": {"max_attempts": 2, "backoff_ms": 1}})
+    headers = {"prefer": "respond-async", "authorization": f"Bearer {ours.token}"}
+    job = ours.call("POST", f"/api/v1/scripts/{script}/invoke", b'{"n": 0}', headers).json["id"]
+    found = ended(ours, job)
+    assert (found["state"], found["outcome"], found["attempts"]) == ("dead", "script-error", 2)
+    assert [run["outcome"] for run in found["runs"]] == ["script-error"] * 2
+    letter = eventually(lambda: ours.api("GET", f"dead-letters/{job}").json, lambda it: bool(it["logs"]))
+    assert (letter["request"]["body"], letter["logs"][0]["invocation"]) == ('{"n": 0}', found["invocation"])
+    assert "asked for" in letter["logs"][0]["message"]
+    assert ours.api("POST", f"dead-letters/{job}/retry", {"payload": {"n": 1}}).status == 202
+    found = ended(ours, job)
+    assert (found["state"], found["result"]["body"], found["attempts"], len(found["runs"])) == ("done", "1", 0, 3)

@@ -177,6 +177,6 @@ def test_answers_that_are_kept_count_for_the_cleaning_by_their_size(table: Table
     told: list[int] = []
     recorder = Recorder(table, told.append)
     recorder.start()
-    recorder.add(replace(record(), answer_bytes=1024 * 1024))
+    recorder.add(replace(record(), kept_bytes=1024 * 1024))
     recorder.stop()
     assert told == [257]

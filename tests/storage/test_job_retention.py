@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -79,6 +80,20 @@ def test_what_ended_goes_if_there_are_too_many_and_what_waits_or_is_dead_does_no
     assert until_nothing(retention) == 2
     assert left(database) > newest | {lost}
     assert len(left(database)) == 4
+
+
+def test_what_ended_goes_if_it_is_too_large_together(pool: Pool, database: str) -> None:
+    large = replace(REQUEST, body=b"x" * 1000)
+    oldest, lost, *newest = (sent(database, "s", large) for _ in range(5))
+    execute(database, "UPDATE jobs SET state = 'done', ended_at = now(), body = request WHERE id <> %s", lost)
+    execute(database, "UPDATE jobs SET state = 'dead', ended_at = now() WHERE id = %s", lost)
+    ((size,),) = execute(database, "SELECT 2 * octet_length(request) FROM jobs WHERE id = %s", oldest)
+    assert isinstance(size, int)
+    for bytes_max, gone in ((4 * size, 0), (4 * size - 1, 1), (3 * size, 0)):
+        retention = JobRetention(pool, keep_days=DAYS, keep_rows=ROWS, dead_days=DEAD_DAYS, bytes_max=bytes_max)
+        assert until_nothing(retention) == gone
+    assert left(database) == {lost, *newest}
+    assert oldest not in left(database)
 
 
 def test_more_than_go_at_once_go_in_turns(pool: Pool, retention: JobRetention, database: str) -> None:
