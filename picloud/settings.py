@@ -224,17 +224,22 @@ def _from_credentials(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     return {"secret_key_file": (_CREDENTIALS, str(file))} if folder and file.exists() else {}
 
 
+def document(path: str) -> dict[str, Any]:
+    """What stands in the operator's file: table → contents; ConfigurationError if it cannot be read."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"PICLOUD_CONFIG={path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # no UTF-8, or no TOML
+        raise ConfigurationError(f"{path}: {error}") from error
+
+
 def _from_file(path: str) -> dict[str, tuple[str, str]]:
     if not path:
         return {}
-    try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"PICLOUD_CONFIG={path}: {error.strerror}") from error
-    except ValueError as error:  # no UTF-8, or no TOML
-        raise ConfigurationError(f"{path}: {error}") from error
-    table = document.get("server", {})
-    stray = [name for name, value in document.items() if not isinstance(value, dict | list)]
+    given = document(path)
+    table = given.get("server", {})
+    stray = [name for name, value in given.items() if not isinstance(value, dict | list)]
     if stray or not isinstance(table, dict):
         raise ConfigurationError(f"{path}: {', '.join(stray) or 'server'}: settings stand below the line [server]")
     return {name: (f"{path}: server.{name}", str(value)) for name, value in table.items()}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _PRELUDE = (  # each file sees those before it
     *("host", "fault", "remote", "json", "base64", "html", "url", "zones", "time", "crypto", "jwt", "template"),
-    *("log", "kv", "events", "secrets", "http", "invoke", "jobs", "stream"),
+    *("log", "kv", "events", "schedule", "secrets", "http", "invoke", "jobs", "stream"),
     *("request", "response", "environment", "bundle", "after", "main"),
 )
 _BODY = 8  # the body's place in a request (sandbox/protocol.py)

@@ -11,9 +11,20 @@ from picloud.api import faults, health, openapi, problem_pages
 from picloud.api.middleware import Authentication, BodiesInTurn, Methods, ScriptsFirst
 from picloud.auth import TokenFinder
 from picloud.manager.events import Events, Subscriptions
-from picloud.manager.resources import events, scripts, secrets, settings, subscriptions, tokens, values, versions
+from picloud.manager.resources import (
+    events,
+    schedules,
+    scripts,
+    secrets,
+    settings,
+    subscriptions,
+    tokens,
+    values,
+    versions,
+)
 from picloud.manager.resources import routes as script_routes
 from picloud.manager.routes import Routes
+from picloud.manager.schedules import Schedules
 from picloud.manager.scripts import Scripts, Versions
 from picloud.manager.secrets import Secrets
 from picloud.manager.settings import ScriptSettings
@@ -40,6 +51,7 @@ class Collaborators:
     routes: Routes
     events: Events
     subscriptions: Subscriptions
+    schedules: Schedules
     secrets: Secrets
     resolver: ScriptResolver
     settings: ScriptSettings
@@ -84,6 +96,10 @@ def routes(our: Collaborators) -> openapi.Routes:
         (f"{api}/events/{{event}}", events.EventResource(our.events)),
         (f"{api}/subscriptions", subscriptions.SubscriptionsResource(our.subscriptions)),
         (f"{api}/subscriptions/{{subscription}}", subscriptions.SubscriptionResource(our.subscriptions)),
+        (f"{api}/schedules", schedules.SchedulesResource(our.schedules)),
+        (f"{api}/schedules/{{schedule}}", schedules.ScheduleResource(our.schedules)),
+        (f"{api}/schedules/{{schedule}}/slots", schedules.SlotsResource(our.schedules)),
+        (f"{api}/schedules/{{schedule}}/next-runs", schedules.NextRunsResource(our.schedules)),
         (f"{api}/invocations", records.InvocationsResource(our.records)),
         (f"{api}/invocations/{{identifier}}", records.InvocationResource(our.records)),
         (

@@ -47,6 +47,7 @@ PATH_PARAMETERS: dict[str, Any] = {
     ],
     "token": Annotated[int, Meta(ge=1, le=999_999_999, description="the token's number")],
     "secret": Annotated[str, Meta(pattern=f"^{VARIABLE_NAME.pattern}$", description="the secret's name")],
+    "schedule": Annotated[str, Meta(pattern=SCRIPT_PATTERN, description="the schedule's name")],
     "name": Annotated[str, Meta(extra_json_schema={"enum": sorted(TABLE)}, description="the problem's name")],
 }
 

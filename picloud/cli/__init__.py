@@ -38,6 +38,7 @@ _COMMANDS = {  # name → module: imported when it is named, so that Tab and `--
     "rollback": "scripts",
     "route": "routes",
     "run": "run",
+    "schedule": "schedules",
     "secret": "secrets",
     "settings": "settings",
     "show": "scripts",

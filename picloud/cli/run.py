@@ -92,7 +92,7 @@ def run(
     Exit 1 if the answer's status is 400 or more, or if there is none.
     """
     source, server = read_source(path), load()
-    declared = manifest.read(source.files, SettingsRules(server.policy))
+    declared = manifest.read(source.files, SettingsRules(server.policy), script=_name(path))
     settings = _settings(declared, changes, variables, server.policy)
     body = read_data(data)
     wanted = at or f"/fn/{_name(path)}"

@@ -30,6 +30,7 @@ from picloud.cli.parts import (
 )
 from picloud.cli.terminal import harmless
 from picloud.errors import PlatformError
+from picloud.manager import schedule_config
 from picloud.sealing import KeyFile
 from picloud.settings import ServerSettings, load
 from picloud.storage.migrate import migrate as apply_migrations
@@ -61,6 +62,7 @@ class _StopRequested(BaseException):
 def up(example: Path | None, watch: Path | None) -> None:
     """Start all of PiCloud in the foreground, with a PostgreSQL of its own unless PICLOUD_DATABASE_URL names yours."""
     settings = load()
+    schedule_config.read(settings.config)  # what is wrong there is known at once
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _request_stop)
     with contextlib.suppress(_StopRequested), contextlib.ExitStack() as stack:

@@ -14,9 +14,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from picloud.errors import InvalidRequest
+from picloud.manager.schedule_tables import BundleTable, of_bundle
 from picloud.manager.settings import SettingsPatch, SettingsRules
 from picloud.messages.wrong import invalid
-from picloud.model import SettingsChange, StoredSettings
+from picloud.model import NewSchedule, SettingsChange, StoredSettings
 from picloud.patterns import ANY, RouteWanted
 from picloud.subscriptions import SubscriptionWanted
 
@@ -35,6 +36,7 @@ class Manifest:
     settings: SettingsChange | None = None  # None: it says nothing of them
     routes: tuple[RouteWanted, ...] | None = None  # None: there is no picloud.toml
     subscriptions: tuple[SubscriptionWanted, ...] | None = None  # None: the same
+    schedules: tuple[NewSchedule, ...] | None = None  # None: there is no picloud.toml
 
 
 class _Route(msgspec.Struct, forbid_unknown_fields=True):
@@ -53,10 +55,11 @@ class _Tables(msgspec.Struct, forbid_unknown_fields=True):
     settings: SettingsPatch | UnsetType = UNSET
     route: list[_Route] = []
     subscription: list[_Subscription] = []
+    schedule: list[BundleTable] = []
 
 
-def read(files: Mapping[str, bytes], rules: SettingsRules, *, limited: bool = False) -> Manifest:
-    """What a bundle declares, checked as far as it can be without the script; InvalidRequest names line or field.
+def read(files: Mapping[str, bytes], rules: SettingsRules, *, script: str, limited: bool = False) -> Manifest:
+    """What the bundle of a script declares, checked as far as it can be without it; InvalidRequest names line or field.
 
     ``limited``: who asks is limited to scripts; what adds a grant is Forbidden.
     """
@@ -64,7 +67,8 @@ def read(files: Mapping[str, bytes], rules: SettingsRules, *, limited: bool = Fa
         return Manifest()
     tables = _tables(files[FILE])
     change = _change(tables.settings, rules, limited)
-    return Manifest(change, _routes(tables.route), _subscriptions(tables.subscription))
+    schedules = of_bundle(script, tables.schedule, _WHERE)
+    return Manifest(change, _routes(tables.route), _subscriptions(tables.subscription), schedules)
 
 
 def _change(patch: SettingsPatch | UnsetType, rules: SettingsRules, limited: bool) -> SettingsChange | None:
@@ -105,8 +109,6 @@ def _subscriptions(tables: list[_Subscription]) -> tuple[SubscriptionWanted, ...
 
 def _tables(content: bytes) -> _Tables:
     document = _parsed(content)
-    if "schedule" in document:
-        raise InvalidRequest.of("schedule", "schedules are not available in this version of PiCloud", _WHERE)
     try:
         return msgspec.convert(document, _Tables)
     except msgspec.ValidationError as error:

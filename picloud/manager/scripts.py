@@ -10,7 +10,7 @@ from picloud.errors import InvalidRequest, NotFound
 from picloud.manager import manifest
 from picloud.manager.settings import SettingsRules
 from picloud.messages.wrong import SCRIPT_NAME_RULE
-from picloud.model import ANYWAY, Condition, Script, SettingsChange, Version, is_script_name
+from picloud.model import ANYWAY, Condition, NewSchedule, Script, SettingsChange, Version, is_script_name
 from picloud.patterns import RouteWanted
 from picloud.subscriptions import SubscriptionWanted
 
@@ -39,6 +39,7 @@ class ScriptRepository(Protocol):
         change: SettingsChange | None,
         routes: Sequence[RouteWanted] | None,
         subscriptions: Sequence[SubscriptionWanted] | None,
+        schedules: Sequence[NewSchedule] | None,
         only: Collection[str] | None,
     ) -> None:
         """Make a version the active one; and, if it never was, apply what it declares.
@@ -62,9 +63,17 @@ class VersionRepository(Protocol):
 
 
 class Scripts:
-    """The control plane of scripts. `announce` tells this node's processes that something changed."""
+    """The control plane of scripts.
 
-    def __init__(self, repository: ScriptRepository, rules: SettingsRules, announce: Callable[[], None]) -> None:
+    `announce` tells this node's processes that something changed, and the dispatchers that there may be jobs.
+    """
+
+    def __init__(
+        self,
+        repository: ScriptRepository,
+        rules: SettingsRules,
+        announce: Callable[[], None],
+    ) -> None:
         self._repository = repository
         self._rules = rules
         self._announce = announce
@@ -86,7 +95,7 @@ class Scripts:
         changed. ``only``: the scripts that the caller's token is limited to, or None; a conflict names no other.
         """
         files = self._repository.unapplied(name, version)
-        declared = manifest.read(files, self._rules, limited=only is not None)
+        declared = manifest.read(files, self._rules, script=name, limited=only is not None)
         self._repository.activate(
             name,
             version,
@@ -94,6 +103,7 @@ class Scripts:
             change=declared.settings,
             routes=declared.routes,
             subscriptions=declared.subscriptions,
+            schedules=declared.schedules,
             only=only,
         )
         self._announce()

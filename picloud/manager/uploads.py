@@ -10,7 +10,7 @@ from picloud.errors import InvalidSource
 from picloud.manager import bundle, manifest
 from picloud.manager.scripts import check_name
 from picloud.manager.settings import SettingsRules
-from picloud.model import ANYWAY, Condition, SettingsChange, SyntaxProblem, Upload, Uploaded
+from picloud.model import ANYWAY, Condition, NewSchedule, SettingsChange, SyntaxProblem, Upload, Uploaded
 from picloud.patterns import RouteWanted
 from picloud.subscriptions import SubscriptionWanted
 
@@ -27,6 +27,7 @@ class UploadRepository(Protocol):
         change: SettingsChange | None,
         routes: Sequence[RouteWanted] | None,
         subscriptions: Sequence[SubscriptionWanted] | None,
+        schedules: Sequence[NewSchedule] | None,
         only: Collection[str] | None,
     ) -> Uploaded:
         """Store a new version, unless the active one is the same; and, if it is to be active, what it declares.
@@ -43,7 +44,10 @@ class SourceChecker(Protocol):
 
 
 class Uploads:
-    """New versions of scripts. `announce` tells this node's processes that something changed."""
+    """New versions of scripts.
+
+    `announce` tells this node's processes that something changed, and the dispatchers that there may be jobs.
+    """
 
     def __init__(
         self,
@@ -73,7 +77,7 @@ class Uploads:
         scripts that the caller's token is limited to, or None; a conflict names no other, and no grant is added.
         """
         check_name(name)
-        declared = manifest.read(files, self._rules, limited=only is not None)
+        declared = manifest.read(files, self._rules, script=name, limited=only is not None)
         if problem := self._checker.check(files):
             raise InvalidSource(problem.file, problem.line, problem.message)
         upload = Upload(files, bundle.digest(files), created_by, activate)
@@ -84,6 +88,7 @@ class Uploads:
             change=declared.settings,
             routes=declared.routes,
             subscriptions=declared.subscriptions,
+            schedules=declared.schedules,
             only=only,
         )
         if activate:

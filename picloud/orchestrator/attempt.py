@@ -23,10 +23,12 @@ from picloud.model import (
     KeptAnswer,
     LogLine,
     NewJob,
+    NewSchedule,
     Program,
     Published,
     Request,
     Run,
+    Schedule,
     SentJob,
     Value,
 )
@@ -85,6 +87,19 @@ class Events(Protocol):
         """Store one with its jobs, unless there is one with its source and id; InvalidRequest."""
 
 
+class Schedules(Protocol):
+    """What a transaction does with the schedules that a script made itself; Conflict, and what a transaction raises."""
+
+    def put(self, wanted: NewSchedule, script_id: int) -> Schedule:
+        """Make or change one; InvalidRequest."""
+
+    def remove(self, name: str, script_id: int) -> bool:
+        """Remove one → whether it was there."""
+
+    def own(self, script_id: int) -> list[Schedule]:
+        """All of them, by name."""
+
+
 class Savepoint(Protocol):
     """A state to come back to."""
 
@@ -114,6 +129,10 @@ class Work(Protocol):
     @property
     def events(self) -> Events:
         """Those that it publishes."""
+
+    @property
+    def schedules(self) -> Schedules:
+        """Those that it sets."""
 
     @property
     def writes(self) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from picloud.model import WHATEVER, Entry, Event, Guard, Invocation, NewJob, Published, SentJob, Value
-from picloud.orchestrator.attempt import Events, Jobs, KeptAnswers, KeyValues, Savepoint, Work, WorkSource
+from picloud.orchestrator.attempt import Events, Jobs, KeptAnswers, KeyValues, Savepoint, Schedules, Work, WorkSource
 from picloud.orchestrator.effects import Effects
 
 
@@ -64,6 +64,11 @@ class _WatchedWork:
     def events(self) -> Events:
         """Those that it publishes."""
         return self._events
+
+    @property
+    def schedules(self) -> Schedules:
+        """Those that it sets."""
+        return self._work.schedules
 
     @property
     def writes(self) -> bool:

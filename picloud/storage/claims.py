@@ -14,16 +14,15 @@ from typing import Any
 
 import msgspec
 
-from picloud.model import ClaimedJob, Invocation, JobEnd, JobState, Outcome, Request, Response
+from picloud.events import JOB_DEAD
+from picloud.model import ClaimedJob, Invocation, JobEnd, JobState, Outcome, Request, Response, Trigger
+from picloud.storage import slots
 from picloud.storage.connection import Connection, Cursor, commit, translated
 from picloud.storage.events import publish_own
-from picloud.storage.jobs import through
+from picloud.storage.jobs import Run, through
 from picloud.storage.logs import storable
 from picloud.storage.pool import Pool
 from picloud.storage.unit_of_work import UnitOfWork, UnitsOfWork
-
-DEAD = "picloud.job.dead"
-"""The event that says so."""
 
 _WAIT_MS = 5_000  # for a connection: there is one for each job that may run
 _BODY_BYTES_MAX = 64 * 1024  # of an answer that is kept
@@ -162,11 +161,17 @@ class Claim:
         self.undo()
         with translated(), self._connection.cursor() as cursor:
             cursor.execute(_END, _ended(self.job, end, invocation))
+            self.end_slot(through(cursor), end, invocation)
             if end.state is JobState.DEAD:
                 _announce_dead(cursor, self.job, end, invocation)
             commit(cursor)
         self.is_over = True
         self._claims.left(end)
+
+    def end_slot(self, run: Run, end: JobEnd, invocation: str | None) -> None:
+        """Write what became of the slot that a schedule's job is for, in the transaction that ends it."""
+        if self.job.request.trigger is Trigger.SCHEDULE:
+            slots.ended(run, self.job.id, end.state, invocation)
 
     def close(self) -> None:
         """Let go of the job."""
@@ -189,6 +194,7 @@ class ClaimedWork(UnitOfWork):
         """Commit everything, and that the job is done."""
         end = JobEnd(JobState.DONE, Outcome.OK, counts=False, response=self._claim.answer)
         self.write(_END, _ended(self._claim.job, end, invocation.id))
+        self._claim.end_slot(self.write, end, invocation.id)
         super().commit(invocation)
         self._claim.is_over = True
 
@@ -208,7 +214,7 @@ def _announce_dead(cursor: Cursor, job: ClaimedJob, end: JobEnd, invocation: str
         "job": job.id, "script": job.script, "invocation": invocation, "outcome": str(end.outcome), "error": end.error,
         "attempts": job.attempts + end.counts, "crashes": job.crashes + end.crashed,
     }  # fmt: skip
-    publish_own(through(cursor), DEAD, job.script, told, job.request.event_depth + 1)
+    publish_own(through(cursor), JOB_DEAD, job.script, told, job.request.event_depth + 1)
 
 
 def _ended(job: ClaimedJob, end: JobEnd, invocation: str | None) -> dict[str, object]:

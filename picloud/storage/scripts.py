@@ -11,6 +11,7 @@ from picloud.model import (
     ANYWAY,
     DEFAULT_POLICY,
     Condition,
+    NewSchedule,
     Policy,
     Program,
     Script,
@@ -65,6 +66,7 @@ class ScriptTable:
         change: SettingsChange | None = None,
         routes: Sequence[RouteWanted] | None = None,
         subscriptions: Sequence[SubscriptionWanted] | None = None,
+        schedules: Sequence[NewSchedule] | None = None,
         only: Collection[str] | None = None,
     ) -> Uploaded:
         """Store a new version, unless the active one has its sha256; and, if it is to be active, what it declares.
@@ -75,7 +77,7 @@ class ScriptTable:
         with self._pool.transaction() as cursor:
             script, done = uploads.store(cursor, name, upload, condition)
             if upload.activate:
-                uploads.apply(cursor, script, change, routes, subscriptions, only)
+                uploads.apply(cursor, script, change, routes, subscriptions, schedules, only)
             if done.created and upload.activate:
                 uploads.tell_deployed(cursor, name, done.version)
             return done
@@ -115,6 +117,7 @@ class ScriptTable:
         change: SettingsChange | None = None,
         routes: Sequence[RouteWanted] | None = None,
         subscriptions: Sequence[SubscriptionWanted] | None = None,
+        schedules: Sequence[NewSchedule] | None = None,
         only: Collection[str] | None = None,
     ) -> None:
         """Make a version the active one; and, if it never was, apply what it declares: see `unapplied`.
@@ -123,7 +126,7 @@ class ScriptTable:
         """
         with self._pool.transaction() as cursor:
             script = _locked(cursor, name, condition)
-            uploads.activate(cursor, script, version, change, routes, subscriptions, only)
+            uploads.activate(cursor, script, version, change, routes, subscriptions, schedules, only)
 
     def versions(self, name: str, limit: int, before: int) -> list[Version]:
         """At most limit versions, newest first, those with a number below `before`; NotFound."""

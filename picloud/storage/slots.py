@@ -11,9 +11,11 @@ from datetime import datetime, timedelta
 
 from psycopg2.extras import execute_values
 
+from picloud.events import SCHEDULE_MISSED
 from picloud.model import DueSchedule, JobState, Schedule, SlotPlan, SlotRange, SlotState
 from picloud.storage import jobs, rewinding
 from picloud.storage.connection import Cursor
+from picloud.storage.events import publish_own
 from picloud.storage.pool import Pool
 from picloud.storage.schedules import COLUMNS, schedule_of
 
@@ -52,7 +54,6 @@ _EXPIRE = """DELETE FROM slots WHERE (schedule, due_at) IN (SELECT schedule, due
   ORDER BY due_at LIMIT 5000 FOR UPDATE SKIP LOCKED)"""
 
 Decide = Callable[[DueSchedule], SlotPlan]
-Report = Callable[[jobs.Run, Schedule, SlotRange], object]
 
 
 def ended(run: jobs.Run, job: str, state: JobState, invocation: str | None = None) -> None:
@@ -62,12 +63,11 @@ def ended(run: jobs.Run, job: str, state: JobState, invocation: str | None = Non
 
 
 class SlotTable:
-    """The ledger of this platform. `report` is called for each missed range, in the transaction that records it."""
+    """The ledger of this platform. What was missed is published in the transaction that records it."""
 
-    def __init__(self, pool: Pool, *, keep_days: int, keep_rows: int, report: Report = lambda *_: None) -> None:
+    def __init__(self, pool: Pool, *, keep_days: int, keep_rows: int) -> None:
         self._pool = pool
         self._keep = {"days": keep_days, "rows": keep_rows}
-        self._report = report
 
     def make_due(self, decide: Decide, limit: int, now: datetime | None = None) -> int:
         """Decide about some of what is due, at most `limit` schedules, and commit it → how many; DatabaseUnavailable.
@@ -127,9 +127,14 @@ class SlotTable:
         rows += [_row(due, each.first, SlotState.MISSED, until=each.last, count=each.count) for each in plan.missed]
         execute_values(cursor, _ADD, rows)
         for each in plan.missed:
-            self._report(run, it, each)
+            _publish_missed(run, it, each)
         cursor.execute(_SET_NEXT, (plan.next_due, it.name))
         return len(rows)
+
+
+def _publish_missed(run: jobs.Run, it: Schedule, missed: SlotRange) -> None:
+    told = {"schedule": it.name, "script": it.script, "first": missed.first, "last": missed.last, "count": missed.count}
+    publish_own(run, SCHEDULE_MISSED, it.name, told)
 
 
 def _clock(cursor: Cursor, now: datetime | None) -> datetime:

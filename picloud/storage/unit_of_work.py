@@ -24,6 +24,7 @@ from picloud.storage.idempotency import KeptAnswers
 from picloud.storage.jobs import Jobs
 from picloud.storage.kv import KeyValues
 from picloud.storage.pool import Pool, PoolTimeout
+from picloud.storage.schedules import ScriptSchedules
 
 _SETTLE_S = 2.0  # at least, for a COMMIT whose outcome is unknown
 _RETRY_S = 0.1
@@ -98,6 +99,7 @@ class UnitOfWork:
         self.answers = KeptAnswers(self)
         self.jobs = Jobs(self)
         self.events = Events(self.write, self.will_ring)
+        self.schedules = ScriptSchedules(self.read, self.write, self.will_ring)
         self._rings = self._holds = False
 
     @property

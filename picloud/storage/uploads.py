@@ -12,7 +12,7 @@ from psycopg2.extras import execute_values
 
 from picloud.errors import Conflict, PreconditionFailed
 from picloud.events import DEPLOYED
-from picloud.model import Condition, SettingsChange, StoredSettings, Upload, Uploaded
+from picloud.model import Condition, NewSchedule, Origin, SettingsChange, StoredSettings, Upload, Uploaded
 from picloud.patterns import RouteWanted
 from picloud.storage.changes import Changed, announce
 from picloud.storage.connection import Cursor
@@ -20,6 +20,7 @@ from picloud.storage.events import publish_own
 from picloud.storage.jobs import through
 from picloud.storage.routes import replace_declared
 from picloud.storage.rows import found
+from picloud.storage.schedules import Maker, replace_own
 from picloud.storage.subscriptions import replace_declared as replace_subscriptions
 from picloud.subscriptions import SubscriptionWanted
 
@@ -94,13 +95,14 @@ def activate(
     change: SettingsChange | None,
     routes: Sequence[RouteWanted] | None,
     subscriptions: Sequence[SubscriptionWanted] | None,
+    schedules: Sequence[NewSchedule] | None,
     only: Collection[str] | None,
 ) -> None:
     """Make a version the active one; the first time, apply what it declares. NotFound, Conflict."""
     cursor.execute(_APPLIED, (script.id, version))
     (applied,) = found(cursor.fetchone(), f"script '{script.name}' has no version {version}")
     if not applied:
-        apply(cursor, script, change, routes, subscriptions, only)
+        apply(cursor, script, change, routes, subscriptions, schedules, only)
         cursor.execute(_SET_APPLIED, (script.id, version))
     cursor.execute(_ACTIVATE, (version, script.id))
     announce(cursor, Changed.SCRIPT, script.name)
@@ -114,9 +116,12 @@ def apply(
     change: SettingsChange | None,
     routes: Sequence[RouteWanted] | None,
     subscriptions: Sequence[SubscriptionWanted] | None,
+    schedules: Sequence[NewSchedule] | None,
     only: Collection[str] | None,
 ) -> None:
-    """Apply what a version declares: its settings, exactly its routes and subscriptions; None: nothing. Conflict.
+    """Apply what a version declares: its settings, exactly its routes, subscriptions and schedules; None: nothing.
+
+    Conflict.
 
     ``only``: the scripts that who asks may know of, and a conflict names; None: all.
     """
@@ -126,6 +131,8 @@ def apply(
         replace_declared(cursor, script.id, routes, only)
     if subscriptions is not None:
         replace_subscriptions(cursor, script.id, subscriptions)
+    if schedules is not None:
+        replace_own(through(cursor), Maker(Origin.BUNDLE, script.id), schedules, only)
 
 
 def tell_deployed(cursor: Cursor, name: str, version: int) -> None:

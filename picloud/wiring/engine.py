@@ -42,8 +42,10 @@ from picloud.storage.listener import Listener
 from picloud.storage.logs import LogTable
 from picloud.storage.pool import Pool
 from picloud.storage.routes import RouteTable
+from picloud.storage.schedule_table import ScheduleTable
 from picloud.storage.scripts import ScriptTable
 from picloud.storage.secrets import SecretTable
+from picloud.storage.slots import SlotTable
 from picloud.storage.tokens import TokenTable
 from picloud.storage.values import ValueTable
 
@@ -61,6 +63,7 @@ class Tables:
     def __init__(self, pool: Pool, policy: Policy, ring: Callable[[], None]) -> None:
         self.scripts = ScriptTable(pool, policy)
         self.routes = RouteTable(pool)
+        self.schedules = ScheduleTable(pool)
         self.tokens = TokenTable(pool)
         self.secrets = SecretTable(pool)
         self.invocations = InvocationTable(pool)
@@ -109,7 +112,8 @@ class Engine:
         kept = {"keep_days": settings.retention_days, "keep_rows": settings.retention_rows}
         self.events = EventTable(self.pool, **kept)
         jobs_kept = JobRetention(self.pool, **kept, dead_days=settings.dead_days)
-        also: list[ExpiringTable] = [self.tables.values, self.tables.answers, self.events, jobs_kept]
+        self.slots = SlotTable(self.pool, **kept)
+        also: list[ExpiringTable] = [self.tables.values, self.tables.answers, self.events, jobs_kept, self.slots]
         self.retention = Retention(self.tables.invocations, also=also, **kept)
         self.keys = KeyFile(settings.secret_key)
         self.secrets = SecretValues(self.tables.secrets, self.keys, self.generation)

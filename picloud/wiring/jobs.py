@@ -9,10 +9,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from picloud.errors import DatabaseUnavailable, PicloudError
+from picloud.manager import schedule_config
+from picloud.manager.schedule_config import ConfiguredSchedules
 from picloud.orchestrator.bell import Bell
 from picloud.orchestrator.clock import Clock
 from picloud.orchestrator.jobs import JobRunner
 from picloud.orchestrator.loop import Loop as JobLoop
+from picloud.orchestrator.schedules import Schedules
 from picloud.settings import ServerSettings
 from picloud.storage.claims import Claims
 from picloud.storage.jobs import NEWS
@@ -109,31 +112,18 @@ def loop(settings: ServerSettings, engine: Engine, clock: Clock) -> Loop:
     claims = Claims(units, settings.database_url, size=at_once, node=socket.gethostname())
     engine.at_stop.callback(claims.close)
     runner = JobRunner(engine.dispatcher(units), engine.router, engine.calls, engine.journal)
-    return JobLoop(claims, _NoSchedules(), runner, clock, concurrency=at_once)
+    return JobLoop(claims, Schedules(engine.slots), runner, clock, concurrency=at_once)
 
 
-def declared(settings: ServerSettings, engine: Engine) -> Callable[[], None]:  # noqa: ARG001 - of what is built here
+def declared(settings: ServerSettings, engine: Engine) -> Callable[[], None]:
     """What has the database hold what the configuration file declares: at the start, and whenever it is read again.
 
-    DatabaseUnavailable: it is tried again. Any other PicloudError is logged, and nothing of it may be applied.
+    DatabaseUnavailable: it is tried again. Any other PicloudError is logged, and nothing of it is applied.
     """
-    return lambda: None
-
-
-class _NoSchedules:
-    """A timetable with nothing in it."""
-
-    def make_due(self) -> None:
-        """Nothing is."""
-
-    def rewind(self) -> None:
-        """Nothing depends on it."""
-
-    def next_in_s(self) -> float | None:
-        """Never."""
-        return None
+    return ConfiguredSchedules(settings.config, engine.tables.schedules, engine.bell.ring).apply
 
 
 def build(settings: ServerSettings) -> Jobs:
-    """A dispatcher."""
+    """A dispatcher; ConfigurationError, also for what the configuration file declares."""
+    schedule_config.read(settings.config)
     return Jobs(settings, loop, declared)

@@ -13,6 +13,7 @@ from picloud.errors import DatabaseUnavailable, Overloaded, PicloudError
 from picloud.executor import protections
 from picloud.manager.events import Events, Subscriptions
 from picloud.manager.routes import Routes as ManagedRoutes
+from picloud.manager.schedules import Schedules
 from picloud.manager.scripts import Scripts, Versions
 from picloud.manager.secrets import Secrets
 from picloud.manager.settings import ScriptSettings, SettingsRules
@@ -115,7 +116,7 @@ class Platform:
 
         def deployed() -> None:
             engine.generation.bump()
-            engine.bell.ring()  # somebody may have subscribed to that
+            engine.bell.ring()  # somebody may be subscribed to that, or a schedule came along
 
         rules = SettingsRules(settings.policy)
         return Collaborators(
@@ -128,6 +129,7 @@ class Platform:
             settings=ScriptSettings(tables.scripts, rules, engine.generation.bump),
             secrets=Secrets(tables.secrets, engine.keys, engine.generation.bump),
             routes=ManagedRoutes(tables.routes, engine.generation.bump),
+            schedules=Schedules(tables.schedules, engine.bell.ring),
             events=Events(engine.events, engine.bell.ring, engine.retention.wrote),
             subscriptions=Subscriptions(SubscriptionTable(engine.pool)),
             resolver=engine.router,

@@ -82,19 +82,11 @@ function env.math.randomseed(...)
 end
 
 for _, name in next, {
-  "json", "url", "base64", "html", "time", "crypto", "template", "log", "kv", "events", "secrets", "http", "invoke",
-  "jobs",
+  "json", "url", "base64", "html", "time", "crypto", "template", "log", "kv", "events", "schedule", "secrets", "http",
+  "invoke", "jobs",
 } do
   env[name] = modules[name].public
 end
 env.print, env.stream = log.print, modules.stream.public
-
--- Promised by the design, not built yet: using one says so at the script's line.
-for _, name in next, { "schedule" } do
-  local function refuse()
-    raise(name .. " is not available in this version of PiCloud")
-  end
-  env[name] = setmetatable({}, { __index = refuse, __newindex = refuse, __call = refuse, __pairs = refuse, __metatable = false })
-end
 
 return { env = env, randomseed = randomseed }

@@ -92,7 +92,7 @@ def test_toml_is_what_it_says_it_is(tmp_path: Path) -> None:
             load({"PICLOUD_CONFIG": str(file)})
         else:
             assert block.file == "picloud.toml", f"{block.place}: say on the first line which file this is"
-            manifest.read({"picloud.toml": block.text.encode()}, SettingsRules(DEFAULT_POLICY))
+            manifest.read({"picloud.toml": block.text.encode()}, SettingsRules(DEFAULT_POLICY), script="documented")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

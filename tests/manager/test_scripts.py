@@ -8,7 +8,7 @@ import pytest
 from picloud.errors import InvalidRequest
 from picloud.manager.scripts import Scripts, check_name
 from picloud.manager.settings import SettingsRules
-from picloud.model import DEFAULT_POLICY, Condition, Script, Settings, SettingsChange, StoredSettings
+from picloud.model import DEFAULT_POLICY, Condition, NewSchedule, Script, Settings, SettingsChange, StoredSettings
 from picloud.patterns import RouteWanted
 from picloud.subscriptions import SubscriptionWanted
 
@@ -19,6 +19,7 @@ class Shelf:
     def __init__(self, waiting: dict[str, bytes] | None = None) -> None:
         self.waiting = waiting or {}
         self.routes: Sequence[RouteWanted] | None = None
+        self.schedules: Sequence[NewSchedule] | None = None
         self.stored: StoredSettings = {"env": {"A": "1"}}
 
     def get(self, name: str) -> Script:
@@ -42,9 +43,11 @@ class Shelf:
         change: SettingsChange | None,
         routes: Sequence[RouteWanted] | None,
         subscriptions: Sequence[SubscriptionWanted] | None,
+        schedules: Sequence[NewSchedule] | None,
         only: Collection[str] | None,
     ) -> None:
         self.stored, self.routes = change(self.stored) if change else self.stored, routes
+        self.schedules = schedules
 
 
 @pytest.mark.parametrize("change", ["activate", "delete"])

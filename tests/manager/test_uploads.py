@@ -9,7 +9,17 @@ from picloud.errors import InvalidRequest, InvalidSource
 from picloud.manager.bundle import digest
 from picloud.manager.settings import SettingsRules
 from picloud.manager.uploads import Uploads
-from picloud.model import DEFAULT_POLICY, Condition, SettingsChange, SyntaxProblem, Upload, Uploaded
+from picloud.model import (
+    DEFAULT_POLICY,
+    Condition,
+    Missed,
+    NewSchedule,
+    Overlap,
+    SettingsChange,
+    SyntaxProblem,
+    Upload,
+    Uploaded,
+)
 from picloud.patterns import RouteWanted
 from picloud.subscriptions import SubscriptionWanted
 
@@ -23,6 +33,7 @@ class Shelf:
         self.put_uploads: list[Upload] = []
         self.change: SettingsChange | None = None
         self.routes: Sequence[RouteWanted] | None = None
+        self.schedules: Sequence[NewSchedule] | None = None
         self.announced = 0
 
     def put(
@@ -34,10 +45,11 @@ class Shelf:
         change: SettingsChange | None,
         routes: Sequence[RouteWanted] | None,
         subscriptions: Sequence[SubscriptionWanted] | None,
+        schedules: Sequence[NewSchedule] | None,
         only: Collection[str] | None,
     ) -> Uploaded:
         self.put_uploads.append(upload)
-        self.change, self.routes = change, routes
+        self.change, self.routes, self.schedules = change, routes, schedules
         return Uploaded(len(self.put_uploads), 1, created=True)
 
     def announce(self) -> None:
@@ -133,6 +145,55 @@ def test_what_it_declares_goes_along_with_the_version(shelf: Shelf) -> None:
     }
 
 
+def test_its_schedules_have_the_scripts_name_unless_they_have_their_own(shelf: Shelf) -> None:
+    text = """
+        [[schedule]]
+        cron = "*/5 * * * *"
+        timezone = "Europe/Berlin"
+        payload = { what = ["this", 1], when = 1979-05-27 }
+        overlap = "allow"
+        missed = "run-all"
+        missed_within = "2 hours"
+        jitter = "30 seconds"
+
+        [[schedule]]
+        every = "monday"
+        at = "09:00"
+        missed_within = 60
+
+        [[schedule]]
+        name = "nightly"
+        cron = "@daily"
+    """
+    uploads(shelf).upload("hello", with_toml(text), "me")
+    payload = b'{"what":["this",1],"when":"1979-05-27"}'
+    policies: dict[str, Any] = {
+        "overlap": Overlap.ALLOW,
+        "missed": Missed.RUN_ALL,
+        "missed_within_s": 7200,
+        "jitter_s": 30,
+    }
+    assert shelf.schedules == (
+        NewSchedule("hello", "hello", "*/5 * * * *", timezone="Europe/Berlin", payload=payload, **policies),
+        NewSchedule("hello-2", "hello", every="monday", at="09:00", missed_within_s=60),
+        NewSchedule("nightly", "hello", "@daily"),
+    )
+
+
+def test_two_schedules_of_one_name_are_refused_by_the_second(shelf: Shelf) -> None:
+    text = "[[schedule]]\ncron = '@daily'\n[[schedule]]\nname = 'hello'\ncron = '@weekly'"
+    with pytest.raises(InvalidRequest, match=r"schedule\[1\]\.name: 'hello' is the name of schedule\[0\], too"):
+        uploads(shelf).upload("hello", with_toml(text), "me")
+
+
+def test_all_that_is_wrong_with_its_schedules_is_said_at_once(shelf: Shelf) -> None:
+    text = "[[schedule]]\ncron = 'now'\njitter = 'a'\n[[schedule]]\nname = ''\nevery = 'day'\nat = 'noon'"
+    with pytest.raises(InvalidRequest) as caught:
+        uploads(shelf).upload("hello", with_toml(text), "me")
+    fields = [one["field"] for one in caught.value.errors]
+    assert fields == ["schedule[0].jitter", "schedule[0].cron", "schedule[1].name", "schedule[1].at"]
+
+
 REFUSED: list[tuple[str | bytes, str, str]] = [
     (".".join(["a"] * 8_000) + "=1", "more than 50 parts", ""),
     ("[" + "a." * 4_000 + "a]", "more than 50 parts", ""),
@@ -159,7 +220,17 @@ REFUSED: list[tuple[str | bytes, str, str]] = [
     ("[[route]]\npath = '/api/x'", "picloud.toml: route[0].path: ", "reserved"),
     ("[[route]]\npth = '/x'", "picloud.toml: route[0].pth: is not known", "did you mean 'path'?"),
     ("[[route]]\npath = '/{a}'\n[[route]]\npath = '/{b}'", "picloud.toml: route[1]: ", "as good as"),
-    ("[[schedule]]\nevery = '1m'", "schedules are not available in this version of PiCloud", ""),
+    ("[[schedule]]\nevery = '1m'", "picloud.toml: schedule[0].every: '1m' is no interval", "write '10 minutes'"),
+    ("[[schedule]]\nevry = '1 minute'", "picloud.toml: schedule[0].evry: is not known", "did you mean 'every'?"),
+    ("[[schedule]]\ncron = '@daily'\n[[schedule]]\ncron = '@dayly'", "picloud.toml: schedule[1].cron: ", "@daily"),
+    ("[[schedule]]\ncron = '@daily'\nevery = 'day'", "picloud.toml: schedule[0].every: give either", ""),
+    ("[[schedule]]\ncron = '@daily'\ntimezone = 'Europe/Berln'", "schedule[0].timezone: ", "'Europe/Berlin'?"),
+    ("[[schedule]]\ncron = '@daily'\noverlap = 'wait'", "schedule[0].overlap: 'wait' is not known", ""),
+    ("[[schedule]]\ncron = '@daily'\njitter = 'a bit'", "schedule[0].jitter: must be a time such as", ""),
+    ("[[schedule]]\ncron = '@daily'\nmissed_within = '2 years'", "schedule[0].missed_within: must be a time", ""),
+    ("[[schedule]]\ncron = '@daily'\njitter = '3 days'", "schedule[0].jitter: must be 0 to 86400 seconds", ""),
+    ("[[schedule]]\ncron = '@daily'\nname = 'No Name'", "schedule[0].name: ", "cannot be a schedule's name"),
+    ("[[schedule]]\ncron = '@daily'\n" * 101, "schedule: has 101 entries, at most 100 are taken", ""),
     ("[[schedules]]\nevery = '1m'", "picloud.toml: schedules: is not known", ""),
 ]
 

@@ -5,13 +5,14 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
 
-from picloud.model import JobState, Request, Schedule, SlotRange, Trigger
+from picloud.model import JobState, Request, Trigger
 from picloud.orchestrator.schedules import Schedules
-from picloud.storage.jobs import Run, through
+from picloud.storage.jobs import through
 from picloud.storage.pool import Pool
 from picloud.storage.slots import SlotTable, ended
 from tests.fixtures_postgres import execute
@@ -132,19 +133,15 @@ def test_a_job_that_is_gone_holds_nothing_up(database: str, schedules: Schedules
     assert [row[3] for row in slots(database)] == ["queued", "queued"]
 
 
-def test_an_outage_is_one_range_which_is_told_of_in_the_same_transaction(
-    database: str, pool: Pool, add: AddSchedule
-) -> None:
-    told: list[tuple[str, SlotRange]] = []
-
-    def report(run: Run, it: Schedule, missed: SlotRange) -> None:
-        assert run("SELECT count(*) FROM slots WHERE state = 'missed'", {}) == [(1,)]
-        told.append((it.name, missed))
-
+def test_an_outage_is_one_range_and_one_event(database: str, schedules: Schedules, add: AddSchedule) -> None:
     add()
-    Schedules(SlotTable(pool, keep_days=14, keep_rows=1000, report=report)).make_due(NOON + 600.5 * MINUTE)
+    schedules.make_due(NOON + 600.5 * MINUTE)
     assert slots(database) == [(0, 598, 599, "missed"), (599, None, 1, "queued"), (600, None, 1, "skipped-overlap")]
-    assert told == [("s", SlotRange(NOON, NOON + 598 * MINUTE, 599))]
+    rows: list[Any] = execute(database, "SELECT subject, data FROM events WHERE type = 'picloud.schedule.missed'")
+    ((subject, data),) = rows
+    told = msgspec.json.decode(bytes(data))
+    moments = [datetime.fromisoformat(told[end]) for end in ("first", "last")]
+    assert (subject, *moments, told["count"]) == ("s", NOON, NOON + 598 * MINUTE, 599)
 
 
 def test_a_schedule_that_cannot_be_computed_is_marked_and_holds_up_no_other(

@@ -8,6 +8,7 @@ is an error at the script's line, in its words. It writes through the attempt's 
     http      requests to other servers
     jobs      work for later
     kv        keys and values
+    schedule  when scripts run by themselves
     secrets   values that settings grant by name
     zones     what the clocks of time zones show
     granting  which scripts it may have run
@@ -17,7 +18,7 @@ is an error at the script's line, in its words. It writes through the attempt's 
 from collections.abc import Mapping
 
 from picloud.orchestrator.attempt import Binding
-from picloud.orchestrator.bindings import events, http, jobs, kv, secrets, zones
+from picloud.orchestrator.bindings import events, http, jobs, kv, schedule, secrets, zones
 from picloud.orchestrator.bindings.granting import Resolver
 from picloud.orchestrator.bindings.secrets import Values
 from picloud.orchestrator.outbound.fetching import Fetcher
@@ -25,5 +26,5 @@ from picloud.orchestrator.outbound.fetching import Fetcher
 
 def bindings(fetcher: Fetcher, secret_values: Values, resolver: Resolver) -> Mapping[str, Binding]:
     """All host calls but `invoke`'s, which needs sandboxes."""
-    needs_nobody = {**events.TABLE, **kv.TABLE, **zones.TABLE}
+    needs_nobody = {**events.TABLE, **kv.TABLE, **schedule.TABLE, **zones.TABLE}
     return {**needs_nobody, **http.table(fetcher), **secrets.table(secret_values), **jobs.table(resolver)}
