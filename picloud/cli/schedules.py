@@ -80,7 +80,7 @@ def show(name: str, as_json: bool) -> None:
 @click.option(
     "--overlap",
     metavar="WHAT",
-    type=click.Choice([*Overlap]),
+    type=click.Choice([str(it) for it in Overlap]),
     default=str(Overlap.SKIP),
     show_default=True,
     help="While an earlier run is not over: skip, queue or allow.",
@@ -88,7 +88,7 @@ def show(name: str, as_json: bool) -> None:
 @click.option(
     "--missed",
     metavar="WHAT",
-    type=click.Choice([*Missed]),
+    type=click.Choice([str(it) for it in Missed]),
     default=str(Missed.RUN_ONCE),
     show_default=True,
     help="What nobody was there to run: run-once, run-all or skip.",
@@ -131,7 +131,7 @@ def rm(name: str) -> None:
 
 @schedule.command("slots")
 @click.argument("name")
-@click.option("--state", metavar="STATE", type=click.Choice([*SlotState]), help="queued, ran, failed, missed, …")
+@click.option("--state", metavar="STATE", type=click.Choice([str(it) for it in SlotState]), help="queued, ran, failed, missed, …")
 @click.option(
     "-n",
     "--lines",
