@@ -131,7 +131,9 @@ def rm(name: str) -> None:
 
 @schedule.command("slots")
 @click.argument("name")
-@click.option("--state", metavar="STATE", type=click.Choice([str(it) for it in SlotState]), help="queued, ran, failed, missed, …")
+@click.option(
+    "--state", metavar="STATE", type=click.Choice([str(it) for it in SlotState]), help="queued, ran, failed, missed, …"
+)
 @click.option(
     "-n",
     "--lines",

@@ -141,6 +141,7 @@ class Claim:
         self.job = job
         self.answer: Response | None = None  # of the run that is about to be committed
         self.is_over = False  # what becomes of the job is committed
+        self._was_run = False  # there may be something to undo
 
     def started(self, invocation: str, most_ms: int) -> None:
         """Write that a run begins; DatabaseUnavailable: it must not."""
@@ -148,7 +149,9 @@ class Claim:
 
     def begin(self, deadline: float) -> "ClaimedWork":
         """The transaction of a run, which begins anew if one before it clashed; see `UnitsOfWork.begin`."""
-        self.undo()
+        if self._was_run:
+            self.undo()
+        self._was_run = True
         return self._claims.work(self, self._connection, deadline)
 
     def undo(self) -> None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tests.bench import contenders, report
+from tests.bench import contenders, jobs, report
 from tests.bench.contenders import Contender
 from tests.bench.load import REPORT_IN_JSON, measure
 from tests.bench.report import Result
@@ -22,6 +22,7 @@ from tests.bench.report import Result
 CONNECTIONS = 16
 QUICK = (3, 2)  # repetitions, seconds of each measurement
 THOROUGH = (7, 4)
+_JOBS = 500  # of each repetition
 _REST_S = 0.5  # between measurements: each begins with all at rest
 
 
@@ -42,13 +43,16 @@ def main() -> int:
         started = _start(stack, folder)
         able = [contender for contender in started if _is_able(contender)]
         results = _measure(able, folder, repetitions, seconds)
+        later = jobs.measure(folder, _JOBS, repetitions, 2 * seconds)
     said = report.warnings(results, load, os.cpu_count() or 1)
     facts = _facts(load, repetitions, seconds)
     print(f"\n{report.table(results, CONNECTIONS)}\n")
+    print(later.line())
     print(f"Medians of {repetitions} repetitions of {seconds} s, in turns; {facts['machine']}.")
     print("".join(f"note: {line}\n" for line in said), end="")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report.document(results, facts, said), indent=2) + "\n", encoding="utf-8")
+    document = report.document(results, facts, said) | {"jobs": later.document()}
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     print(f"Numbers: {path}")
     return 0 if len(able) == len(started) else 1
 
