@@ -9,10 +9,11 @@ from contextlib import nullcontext
 from picloud.errors import InvalidRequest, PlatformError
 from picloud.executor.client import HostCalls
 from picloud.model import Program, Request, private_hosts
-from picloud.orchestrator.attempt import Attempt, Attempts, Surroundings, Work
+from picloud.orchestrator.attempt import Attempt, Attempts, Surroundings
 from picloud.orchestrator.bindings import http, jobs, kv, zones
 from picloud.orchestrator.outbound.fetching import Fetcher
 from picloud.orchestrator.outbound.lookups import system_lookup
+from picloud.orchestrator.work import Work
 from picloud.settings import ServerSettings
 
 _OF_A_SERVER = (*kv.TABLE, *jobs.CALLS, "secrets.get", "script.invoke")

@@ -12,7 +12,7 @@ from functools import partial
 
 from picloud.errors import Forbidden
 from picloud.model import Invocation, LogLine, Outcome, Program, Record, Request, Run, new_id
-from picloud.orchestrator.attempt import Attempt, Attempts, Binding, Runner, Surroundings, WorkSource
+from picloud.orchestrator.attempt import Attempt, Attempts, Binding, Runner, Surroundings
 from picloud.orchestrator.bindings import http
 from picloud.orchestrator.dispatch import Dispatcher, Finished, RequestSource
 from picloud.orchestrator.effects import Effects
@@ -20,6 +20,7 @@ from picloud.orchestrator.journal import Journal
 from picloud.orchestrator.masking import Mask
 from picloud.orchestrator.streaming import whole
 from picloud.orchestrator.watching import WatchedSource
+from picloud.orchestrator.work import WorkSource
 
 _FETCH, _INCREASE = "http.fetch", "kv.incr"
 _CALLS_NOBODY = "a dry run calls nobody; --allow-http lets it"

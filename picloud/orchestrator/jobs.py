@@ -26,11 +26,12 @@ from picloud.model import (
     Run,
     new_id,
 )
-from picloud.orchestrator.attempt import Attempt, Attempts, Binding, Runner, Surroundings, WorkSource
+from picloud.orchestrator.attempt import Attempt, Attempts, Binding, Runner, Surroundings
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.job_ends import crash_end, end_of, gone
 from picloud.orchestrator.journal import Journal
 from picloud.orchestrator.streaming import whole
+from picloud.orchestrator.work import WorkSource
 
 _SETTLE_S = 10.0  # for a COMMIT
 _LATE_MS = 5_000  # beyond its wall clock: waiting for a sandbox, and the COMMIT

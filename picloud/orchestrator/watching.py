@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from picloud.model import WHATEVER, Entry, Event, Guard, Invocation, NewJob, Published, SentJob, Value
-from picloud.orchestrator.attempt import Events, Jobs, KeptAnswers, KeyValues, Savepoint, Schedules, Work, WorkSource
 from picloud.orchestrator.effects import Effects
+from picloud.orchestrator.work import Events, Jobs, KeptAnswers, KeyValues, Savepoint, Schedules, Work, WorkSource
 
 
 class WatchedSource:
@@ -27,7 +27,7 @@ class WatchedSource:
 
 
 class _WatchedWork:
-    """A transaction; see `attempt.Work`."""
+    """A transaction; see `work.Work`."""
 
     def __init__(self, work: Work, effects: Effects) -> None:
         self._work = work
@@ -97,7 +97,7 @@ class _WatchedWork:
 
 
 class _WatchedJobs:
-    """What it does with jobs; see `attempt.Jobs`."""
+    """What it does with jobs; see `work.Jobs`."""
 
     def __init__(self, jobs: Jobs, effects: Effects) -> None:
         self._jobs = jobs
@@ -116,7 +116,7 @@ class _WatchedJobs:
 
 
 class _WatchedEvents:
-    """What it does with events; see `attempt.Events`."""
+    """What it does with events; see `work.Events`."""
 
     def __init__(self, events: Events, effects: Effects) -> None:
         self._events = events
@@ -129,7 +129,7 @@ class _WatchedEvents:
 
 
 class _WatchedKeyValues:
-    """What it does to keys; see `attempt.KeyValues`. Before a write it looks at what is there."""
+    """What it does to keys; see `work.KeyValues`. Before a write it looks at what is there."""
 
     def __init__(self, kv: KeyValues, effects: Effects) -> None:
         self._kv = kv

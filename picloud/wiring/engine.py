@@ -14,7 +14,7 @@ from picloud.cache import Generation
 from picloud.executor.client import SandboxClient
 from picloud.model import Policy, private_hosts
 from picloud.orchestrator.admission import Admission
-from picloud.orchestrator.attempt import Attempts, WorkSource
+from picloud.orchestrator.attempt import Attempts
 from picloud.orchestrator.bell import Bell
 from picloud.orchestrator.bindings import bindings
 from picloud.orchestrator.bindings.invoke import Invoking
@@ -28,6 +28,7 @@ from picloud.orchestrator.retention import ExpiringTable, Retention
 from picloud.orchestrator.router import Router
 from picloud.orchestrator.secrets import SecretValues
 from picloud.orchestrator.streaming import Streams
+from picloud.orchestrator.work import WorkSource
 from picloud.sealing import KeyFile
 from picloud.settings import ServerSettings
 from picloud.storage import jobs

@@ -12,9 +12,10 @@ import pytest
 from picloud.errors import DatabaseUnavailable, DeadlinePassed
 from picloud.executor.client import HostCallRefused
 from picloud.model import HostPattern, Program, Request, Settings
-from picloud.orchestrator.attempt import Attempt, Attempts, Surroundings, Work
+from picloud.orchestrator.attempt import Attempt, Attempts, Surroundings
 from picloud.orchestrator.bindings import http
 from picloud.orchestrator.outbound.fetching import Fetcher
+from picloud.orchestrator.work import Work
 from tests.orchestrator.strangers import PATIENCE_S, Stranger, response, saying, stranger
 
 OPEN = "open.test"
