@@ -27,10 +27,10 @@ from picloud.cli.request import Header, HeaderType, data_option, read_data
 from picloud.cli.settings import ASSIGNMENT, Assignments, nested
 from picloud.cli.syntax import NotCompiled
 from picloud.cli.terminal import harmless
+from picloud.declared import Declared
 from picloud.errors import InvalidRequest, PlatformError
 from picloud.executor.client import SandboxClient
 from picloud.manager import manifest
-from picloud.manager.manifest import Manifest
 from picloud.manager.settings import SettingsPatch, SettingsRules
 from picloud.messages.wrong import invalid
 from picloud.model import (
@@ -136,7 +136,7 @@ def _end(number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _settings(declared: Manifest, changes: Assignments, variables: Assignments, policy: Policy) -> Settings:
+def _settings(declared: Declared, changes: Assignments, variables: Assignments, policy: Policy) -> Settings:
     """What the bundle says, then what the command line says, else the defaults; held to what a server would allow."""
     wanted = nested([*changes, *((f"env.{name}", json.dumps(text)) for name, text in variables)])
     stored = declared.settings({}) if declared.settings else {}

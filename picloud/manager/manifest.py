@@ -7,17 +7,17 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from picloud.declared import NOTHING, Declared
 from picloud.errors import InvalidRequest
 from picloud.manager.schedule_tables import BundleTable, of_bundle
 from picloud.manager.settings import SettingsPatch, SettingsRules
 from picloud.messages.wrong import invalid
-from picloud.model import NewSchedule, SettingsChange, StoredSettings
+from picloud.model import SettingsChange, StoredSettings
 from picloud.patterns import ANY, RouteWanted
 from picloud.subscriptions import SubscriptionWanted
 
@@ -27,16 +27,6 @@ BYTES_MAX = 16 * 1024
 _WHERE = f"{FILE}: "
 _PART = rb"""(?:[\w-]++|"[^"\n]*"|'[^'\n]*')"""
 _LONG_KEY = re.compile(rb"(?<![\w-])" + _PART + rb"(?:[ \t]*+\.[ \t]*+" + _PART + rb"){50}")
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a bundle declares."""
-
-    settings: SettingsChange | None = None  # None: it says nothing of them
-    routes: tuple[RouteWanted, ...] | None = None  # None: there is no picloud.toml
-    subscriptions: tuple[SubscriptionWanted, ...] | None = None  # None: the same
-    schedules: tuple[NewSchedule, ...] | None = None  # None: there is no picloud.toml
 
 
 class _Route(msgspec.Struct, forbid_unknown_fields=True):
@@ -58,17 +48,17 @@ class _Tables(msgspec.Struct, forbid_unknown_fields=True):
     schedule: list[BundleTable] = []
 
 
-def read(files: Mapping[str, bytes], rules: SettingsRules, *, script: str, limited: bool = False) -> Manifest:
+def read(files: Mapping[str, bytes], rules: SettingsRules, *, script: str, limited: bool = False) -> Declared:
     """What the bundle of a script declares, checked as far as it can be without it; InvalidRequest names line or field.
 
     ``limited``: who asks is limited to scripts; what adds a grant is Forbidden.
     """
     if FILE not in files:
-        return Manifest()
+        return NOTHING
     tables = _tables(files[FILE])
     change = _change(tables.settings, rules, limited)
     schedules = of_bundle(script, tables.schedule, _WHERE)
-    return Manifest(change, _routes(tables.route), _subscriptions(tables.subscription), schedules)
+    return Declared(change, _routes(tables.route), _subscriptions(tables.subscription), schedules)
 
 
 def _change(patch: SettingsPatch | UnsetType, rules: SettingsRules, limited: bool) -> SettingsChange | None:

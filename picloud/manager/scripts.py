@@ -3,16 +3,15 @@
 Owns: the rules of names. How a version comes to be is `uploads`, what it may hold `files`.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Protocol
 
+from picloud.declared import Declared
 from picloud.errors import InvalidRequest, NotFound
 from picloud.manager import manifest
 from picloud.manager.settings import SettingsRules
 from picloud.messages.wrong import SCRIPT_NAME_RULE
-from picloud.model import ANYWAY, Condition, NewSchedule, Script, SettingsChange, Version, is_script_name
-from picloud.patterns import RouteWanted
-from picloud.subscriptions import SubscriptionWanted
+from picloud.model import ANYWAY, Condition, Script, Version, is_script_name
 
 
 class ScriptRepository(Protocol):
@@ -35,11 +34,7 @@ class ScriptRepository(Protocol):
         name: str,
         version: int,
         condition: Condition,
-        *,
-        change: SettingsChange | None,
-        routes: Sequence[RouteWanted] | None,
-        subscriptions: Sequence[SubscriptionWanted] | None,
-        schedules: Sequence[NewSchedule] | None,
+        declared: Declared,
         only: Collection[str] | None,
     ) -> None:
         """Make a version the active one; and, if it never was, apply what it declares.
@@ -96,16 +91,7 @@ class Scripts:
         """
         files = self._repository.unapplied(name, version)
         declared = manifest.read(files, self._rules, script=name, limited=only is not None)
-        self._repository.activate(
-            name,
-            version,
-            condition,
-            change=declared.settings,
-            routes=declared.routes,
-            subscriptions=declared.subscriptions,
-            schedules=declared.schedules,
-            only=only,
-        )
+        self._repository.activate(name, version, condition, declared, only)
         self._announce()
         return self._repository.get(name)
 

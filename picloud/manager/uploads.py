@@ -3,16 +3,15 @@
 Owns: the order of the checks. Knows nothing of HTTP, of PostgreSQL, or of how a source is compiled.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
+from picloud.declared import Declared
 from picloud.errors import InvalidSource
 from picloud.manager import bundle, manifest
 from picloud.manager.scripts import check_name
 from picloud.manager.settings import SettingsRules
-from picloud.model import ANYWAY, Condition, NewSchedule, SettingsChange, SyntaxProblem, Upload, Uploaded
-from picloud.patterns import RouteWanted
-from picloud.subscriptions import SubscriptionWanted
+from picloud.model import ANYWAY, Condition, SyntaxProblem, Upload, Uploaded
 
 
 class UploadRepository(Protocol):
@@ -23,11 +22,7 @@ class UploadRepository(Protocol):
         name: str,
         upload: Upload,
         condition: Condition,
-        *,
-        change: SettingsChange | None,
-        routes: Sequence[RouteWanted] | None,
-        subscriptions: Sequence[SubscriptionWanted] | None,
-        schedules: Sequence[NewSchedule] | None,
+        declared: Declared,
         only: Collection[str] | None,
     ) -> Uploaded:
         """Store a new version, unless the active one is the same; and, if it is to be active, what it declares.
@@ -81,16 +76,7 @@ class Uploads:
         if problem := self._checker.check(files):
             raise InvalidSource(problem.file, problem.line, problem.message)
         upload = Upload(files, bundle.digest(files), created_by, activate)
-        done = self._repository.put(
-            name,
-            upload,
-            condition,
-            change=declared.settings,
-            routes=declared.routes,
-            subscriptions=declared.subscriptions,
-            schedules=declared.schedules,
-            only=only,
-        )
+        done = self._repository.put(name, upload, condition, declared, only)
         if activate:
             self._announce()
         return done

@@ -7,11 +7,11 @@ Of settings only what was set is stored; the rest is the server's, and so is the
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from picloud.declared import NOTHING, Declared
 from picloud.model import (
     ANYWAY,
     DEFAULT_POLICY,
     Condition,
-    NewSchedule,
     Policy,
     Program,
     Script,
@@ -21,13 +21,11 @@ from picloud.model import (
     Uploaded,
     Version,
 )
-from picloud.patterns import RouteWanted
 from picloud.storage import idempotency, uploads, values
 from picloud.storage.changes import Changed, announce
 from picloud.storage.connection import Cursor
 from picloud.storage.pool import Pool
 from picloud.storage.rows import found
-from picloud.subscriptions import SubscriptionWanted
 
 _SCRIPT = "SELECT name, active_version, settings, created_at, updated_at FROM scripts"
 
@@ -62,22 +60,18 @@ class ScriptTable:
         name: str,
         upload: Upload,
         condition: Condition = ANYWAY,
-        *,
-        change: SettingsChange | None = None,
-        routes: Sequence[RouteWanted] | None = None,
-        subscriptions: Sequence[SubscriptionWanted] | None = None,
-        schedules: Sequence[NewSchedule] | None = None,
+        declared: Declared = NOTHING,
         only: Collection[str] | None = None,
     ) -> Uploaded:
         """Store a new version, unless the active one has its sha256; and, if it is to be active, what it declares.
 
-        None: it declares nothing of this kind. All or nothing: PreconditionFailed, InvalidRequest, Conflict.
+        All or nothing: PreconditionFailed, InvalidRequest, Conflict.
         ``only``: the scripts that who asks may know of, and a conflict names; None: all.
         """
         with self._pool.transaction() as cursor:
             script, done = uploads.store(cursor, name, upload, condition)
             if upload.activate:
-                uploads.apply(cursor, script, change, routes, subscriptions, schedules, only)
+                uploads.apply(cursor, script, declared, only)
             if done.created and upload.activate:
                 uploads.tell_deployed(cursor, name, done.version)
             return done
@@ -113,11 +107,7 @@ class ScriptTable:
         name: str,
         version: int,
         condition: Condition = ANYWAY,
-        *,
-        change: SettingsChange | None = None,
-        routes: Sequence[RouteWanted] | None = None,
-        subscriptions: Sequence[SubscriptionWanted] | None = None,
-        schedules: Sequence[NewSchedule] | None = None,
+        declared: Declared = NOTHING,
         only: Collection[str] | None = None,
     ) -> None:
         """Make a version the active one; and, if it never was, apply what it declares: see `unapplied`.
@@ -126,7 +116,7 @@ class ScriptTable:
         """
         with self._pool.transaction() as cursor:
             script = _locked(cursor, name, condition)
-            uploads.activate(cursor, script, version, change, routes, subscriptions, schedules, only)
+            uploads.activate(cursor, script, version, declared, only)
 
     def versions(self, name: str, limit: int, before: int) -> list[Version]:
         """At most limit versions, newest first, those with a number below `before`; NotFound."""

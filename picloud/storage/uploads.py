@@ -4,25 +4,24 @@ Owns: their SQL, and who waits for whom: uploads to one name take turns, and so 
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from psycopg2.extras import execute_values
 
+from picloud.declared import Declared
 from picloud.errors import Conflict, PreconditionFailed
 from picloud.events import DEPLOYED
-from picloud.model import Condition, NewSchedule, Origin, SettingsChange, StoredSettings, Upload, Uploaded
-from picloud.patterns import RouteWanted
+from picloud.model import Condition, Origin, SettingsChange, StoredSettings, Upload, Uploaded
 from picloud.storage.changes import Changed, announce
 from picloud.storage.connection import Cursor
 from picloud.storage.events import publish_own
 from picloud.storage.jobs import through
-from picloud.storage.routes import replace_declared
+from picloud.storage.routes import replace_declared as replace_routes
 from picloud.storage.rows import found
 from picloud.storage.schedules import Maker, replace_own
 from picloud.storage.subscriptions import replace_declared as replace_subscriptions
-from picloud.subscriptions import SubscriptionWanted
 
 _LOCK_NAME = """INSERT INTO script_names (name, last_version) VALUES (%s, 0)
     ON CONFLICT (name) DO UPDATE SET last_version = script_names.last_version"""
@@ -92,17 +91,14 @@ def activate(
     cursor: Cursor,
     script: Locked,
     version: int,
-    change: SettingsChange | None,
-    routes: Sequence[RouteWanted] | None,
-    subscriptions: Sequence[SubscriptionWanted] | None,
-    schedules: Sequence[NewSchedule] | None,
+    declared: Declared,
     only: Collection[str] | None,
 ) -> None:
     """Make a version the active one; the first time, apply what it declares. NotFound, Conflict."""
     cursor.execute(_APPLIED, (script.id, version))
     (applied,) = found(cursor.fetchone(), f"script '{script.name}' has no version {version}")
     if not applied:
-        apply(cursor, script, change, routes, subscriptions, schedules, only)
+        apply(cursor, script, declared, only)
         cursor.execute(_SET_APPLIED, (script.id, version))
     cursor.execute(_ACTIVATE, (version, script.id))
     announce(cursor, Changed.SCRIPT, script.name)
@@ -113,26 +109,21 @@ def activate(
 def apply(
     cursor: Cursor,
     script: Locked,
-    change: SettingsChange | None,
-    routes: Sequence[RouteWanted] | None,
-    subscriptions: Sequence[SubscriptionWanted] | None,
-    schedules: Sequence[NewSchedule] | None,
+    declared: Declared,
     only: Collection[str] | None,
 ) -> None:
-    """Apply what a version declares: its settings, exactly its routes, subscriptions and schedules; None: nothing.
-
-    Conflict.
+    """Apply what a version declares; Conflict.
 
     ``only``: the scripts that who asks may know of, and a conflict names; None: all.
     """
-    if change is not None:
-        change_settings(cursor, script, change)
-    if routes is not None:
-        replace_declared(cursor, script.id, routes, only)
-    if subscriptions is not None:
-        replace_subscriptions(cursor, script.id, subscriptions)
-    if schedules is not None:
-        replace_own(through(cursor), Maker(Origin.BUNDLE, script.id), schedules, only)
+    if declared.settings is not None:
+        change_settings(cursor, script, declared.settings)
+    if declared.routes is not None:
+        replace_routes(cursor, script.id, declared.routes, only)
+    if declared.subscriptions is not None:
+        replace_subscriptions(cursor, script.id, declared.subscriptions)
+    if declared.schedules is not None:
+        replace_own(through(cursor), Maker(Origin.BUNDLE, script.id), declared.schedules, only)
 
 
 def tell_deployed(cursor: Cursor, name: str, version: int) -> None:

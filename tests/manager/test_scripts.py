@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from picloud.declared import Declared
 from picloud.errors import InvalidRequest
 from picloud.manager.scripts import Scripts, check_name
 from picloud.manager.settings import SettingsRules
-from picloud.model import DEFAULT_POLICY, Condition, NewSchedule, Script, Settings, SettingsChange, StoredSettings
+from picloud.model import DEFAULT_POLICY, Condition, Script, Settings, StoredSettings
 from picloud.patterns import RouteWanted
-from picloud.subscriptions import SubscriptionWanted
 
 
 class Shelf:
@@ -19,7 +19,6 @@ class Shelf:
     def __init__(self, waiting: dict[str, bytes] | None = None) -> None:
         self.waiting = waiting or {}
         self.routes: Sequence[RouteWanted] | None = None
-        self.schedules: Sequence[NewSchedule] | None = None
         self.stored: StoredSettings = {"env": {"A": "1"}}
 
     def get(self, name: str) -> Script:
@@ -39,15 +38,11 @@ class Shelf:
         name: str,
         version: int,
         condition: Condition,
-        *,
-        change: SettingsChange | None,
-        routes: Sequence[RouteWanted] | None,
-        subscriptions: Sequence[SubscriptionWanted] | None,
-        schedules: Sequence[NewSchedule] | None,
+        declared: Declared,
         only: Collection[str] | None,
     ) -> None:
-        self.stored, self.routes = change(self.stored) if change else self.stored, routes
-        self.schedules = schedules
+        self.stored = declared.settings(self.stored) if declared.settings else self.stored
+        self.routes = declared.routes
 
 
 @pytest.mark.parametrize("change", ["activate", "delete"])

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from picloud.declared import Declared
 from picloud.errors import InvalidRequest, InvalidSource
 from picloud.manager.bundle import digest
 from picloud.manager.settings import SettingsRules
@@ -21,7 +22,6 @@ from picloud.model import (
     Uploaded,
 )
 from picloud.patterns import RouteWanted
-from picloud.subscriptions import SubscriptionWanted
 
 MAIN = {"main.lua": b"return 1"}
 
@@ -41,15 +41,12 @@ class Shelf:
         name: str,
         upload: Upload,
         condition: Condition,
-        *,
-        change: SettingsChange | None,
-        routes: Sequence[RouteWanted] | None,
-        subscriptions: Sequence[SubscriptionWanted] | None,
-        schedules: Sequence[NewSchedule] | None,
+        declared: Declared,
         only: Collection[str] | None,
     ) -> Uploaded:
         self.put_uploads.append(upload)
-        self.change, self.routes, self.schedules = change, routes, schedules
+        self.change, self.routes = declared.settings, declared.routes
+        self.schedules = declared.schedules
         return Uploaded(len(self.put_uploads), 1, created=True)
 
     def announce(self) -> None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from picloud.declared import Declared
 from picloud.errors import InvalidRequest, NotFound
 from picloud.model import (
     EVENT_DEPTH_MAX,
@@ -264,7 +265,7 @@ def test_what_is_deployed_is_told_in_the_same_commit(
     assert deployed()[1:] == [{"script": "stock", "version": 3}, {"script": "stock", "version": 1}]
     assert [name for name, _ in jobs(pool)] == ["mail"] * 3
     itself = SubscriptionWanted("picloud.script.deployed", subject="new")
-    scripts.put("new", upload("1"), subscriptions=[itself])
+    scripts.put("new", upload("1"), declared=Declared(subscriptions=[itself]))
     assert [name for name, _ in jobs(pool)][3:] == ["mail", "new"], "it holds what its first version declares"
 
 

@@ -6,6 +6,7 @@ from contextlib import closing
 
 import pytest
 
+from picloud.declared import Declared
 from picloud.errors import Conflict, Forbidden, NotFound
 from picloud.model import Route, Upload
 from picloud.patterns import RouteWanted
@@ -97,7 +98,7 @@ def test_a_clash_names_no_script_that_who_asks_may_not_know_of(
         table.add("two", wanted("GET /u/{y}"), only)
     waiting = Upload({"main.lua": b"return 2"}, "2", "me")
     with pytest.raises((Conflict, Forbidden), match=expected):
-        ScriptTable(pool).put("two", waiting, routes=[wanted("GET /u/{y}")], only=only)
+        ScriptTable(pool).put("two", waiting, declared=Declared(routes=[wanted("GET /u/{y}")]), only=only)
 
 
 @pytest.mark.parametrize("other", ["POST /u/{x}", "ANY /u/{x}", "GET a.example/u/{x}", "GET /u/{x*}", "GET /u/{x}/"])

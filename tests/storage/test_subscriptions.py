@@ -2,6 +2,7 @@
 
 import pytest
 
+from picloud.declared import Declared
 from picloud.errors import Conflict, NotFound
 from picloud.model import Subscription, Upload
 from picloud.storage.pool import Pool
@@ -65,25 +66,29 @@ def test_what_a_version_declares_is_what_there_is_beside_those_made_by_hand(
 ) -> None:
     by_hand, adopted = table.add("one", SubscriptionWanted("hand")), table.add("one", SubscriptionWanted("both"))
     table.add("two", SubscriptionWanted("other"))
-    scripts.put("one", upload("2"), subscriptions=[SubscriptionWanted("both"), SubscriptionWanted("first")])
+    scripts.put(
+        "one", upload("2"), declared=Declared(subscriptions=[SubscriptionWanted("both"), SubscriptionWanted("first")])
+    )
     before = kept(table, "one")
     assert before.keys() == {"hand", "both", "first"}
     assert (before["hand"], before["both"]) == ((by_hand.id, False), (adopted.id, True))
-    scripts.put("one", upload("3"), subscriptions=[SubscriptionWanted("second"), SubscriptionWanted("first")])
+    scripts.put(
+        "one", upload("3"), declared=Declared(subscriptions=[SubscriptionWanted("second"), SubscriptionWanted("first")])
+    )
     after = kept(table, "one")
     assert after.keys() == {"hand", "first", "second"}
     assert after["first"] == before["first"]
     scripts.put("one", upload("4"))  # it says nothing
     assert kept(table, "one") == after
-    scripts.put("one", upload("5"), subscriptions=[])
+    scripts.put("one", upload("5"), declared=Declared(subscriptions=[]))
     assert kept(table, "one").keys() == {"hand"}
     assert kept(table, "two").keys() == {"other"}
 
 
 def test_what_is_not_active_declares_nothing_yet(table: SubscriptionTable, scripts: ScriptTable) -> None:
-    scripts.put("one", upload("2", activate=False), subscriptions=[ALL])
+    scripts.put("one", upload("2", activate=False), declared=Declared(subscriptions=[ALL]))
     assert kept(table, "one") == {}
-    scripts.activate("one", 2, subscriptions=[ALL])
+    scripts.activate("one", 2, declared=Declared(subscriptions=[ALL]))
     assert kept(table, "one").keys() == {"*"}
-    scripts.activate("one", 1, subscriptions=[])
+    scripts.activate("one", 1, declared=Declared(subscriptions=[]))
     assert kept(table, "one").keys() == {"*"}, "a version that was active before changes nothing"

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from picloud.declared import Declared
 from picloud.errors import Conflict, InvalidRequest, NotFound, PreconditionFailed
 from picloud.model import Access, Condition, Limits, Policy, Upload, Uploaded
 from picloud.patterns import RouteWanted
@@ -70,19 +71,21 @@ def test_conditions_that_hold_let_an_upload_pass(scripts: ScriptTable) -> None:
 
 
 def test_what_a_version_declares_comes_with_it(scripts: ScriptTable, routes: RouteTable) -> None:
-    scripts.put("a", upload("1"), change=setting(env={"A": "1"}), routes=[HI, BYE])
+    scripts.put("a", upload("1"), declared=Declared(settings=setting(env={"A": "1"}), routes=[HI, BYE]))
     assert scripts.get("a").settings.env == {"A": "1"}
     assert paths(routes) == [HI.path, BYE.path]
     scripts.put("a", upload("2"))
     assert len(paths(routes)) == 2  # it declares nothing, so all stays
-    scripts.put("a", upload("2"), change=setting(expose_errors=False), routes=[HI])  # unchanged, and applied again
+    scripts.put(
+        "a", upload("2"), declared=Declared(settings=setting(expose_errors=False), routes=[HI])
+    )  # unchanged, and applied again
     assert (scripts.get("a").settings.expose_errors, paths(routes)) == (False, [HI.path])
 
 
 def test_a_version_that_waits_declares_nothing_yet(scripts: ScriptTable, routes: RouteTable) -> None:
     scripts.put("a", upload("1"))
     for text in ("1", "2"):
-        scripts.put("a", upload(text, activate=False), change=setting(env={"A": "1"}), routes=[HI])
+        scripts.put("a", upload(text, activate=False), declared=Declared(settings=setting(env={"A": "1"}), routes=[HI]))
     assert (scripts.get("a").settings.env, paths(routes)) == ({}, [])
 
 
@@ -90,12 +93,12 @@ def test_it_is_applied_when_it_is_first_active_and_not_again(scripts: ScriptTabl
     scripts.put("a", upload("1"))
     scripts.put("a", upload("2", activate=False))
     assert (scripts.unapplied("a", 1), scripts.unapplied("a", 2)) == ({}, dict(upload("2").files))
-    scripts.activate("a", 2, change=setting(env={"A": "1"}), routes=[HI])
+    scripts.activate("a", 2, declared=Declared(settings=setting(env={"A": "1"}), routes=[HI]))
     assert (scripts.get("a").settings.env, paths(routes)) == ({"A": "1"}, [HI.path])
     assert scripts.unapplied("a", 2) == {}
     scripts.change_settings("a", setting(env={"A": "2"}))
     for version in (1, 2):
-        scripts.activate("a", version, change=setting(env={"A": "3"}), routes=[])
+        scripts.activate("a", version, declared=Declared(settings=setting(env={"A": "3"}), routes=[]))
     assert (scripts.get("a").settings.env, paths(routes)) == ({"A": "2"}, [HI.path])
 
 
@@ -105,7 +108,7 @@ def test_an_activation_that_cannot_apply_it_changes_nothing(scripts: ScriptTable
     scripts.put("a", upload("2", activate=False))
     routes.add("other", HI)
     with pytest.raises(Conflict, match="clashes with 'ANY /hi' of script 'other'"):
-        scripts.activate("a", 2, change=setting(env={"A": "1"}), routes=[BYE, HI])
+        scripts.activate("a", 2, declared=Declared(settings=setting(env={"A": "1"}), routes=[BYE, HI]))
     found = scripts.get("a")
     assert (found.active_version, found.settings.env, paths(routes)) == (1, {}, [HI.path])
     assert scripts.unapplied("a", 2)
@@ -114,8 +117,8 @@ def test_an_activation_that_cannot_apply_it_changes_nothing(scripts: ScriptTable
 def test_routes_that_were_added_by_hand_stay(scripts: ScriptTable, routes: RouteTable) -> None:
     scripts.put("a", upload("1"))
     routes.add("a", BYE)
-    scripts.put("a", upload("2"), routes=[HI])
-    scripts.put("a", upload("3"), routes=[])
+    scripts.put("a", upload("2"), declared=Declared(routes=[HI]))
+    scripts.put("a", upload("3"), declared=Declared(routes=[]))
     assert paths(routes) == [BYE.path]
 
 
@@ -123,14 +126,14 @@ def test_a_change_that_is_refused_stores_no_version(scripts: ScriptTable, routes
     def refuse(_: Mapping[str, Any]) -> Mapping[str, Any]:
         raise InvalidRequest("no")
 
-    scripts.put("other", upload("1"), routes=[HI])
+    scripts.put("other", upload("1"), declared=Declared(routes=[HI]))
     scripts.put("a", upload("1"))
     with pytest.raises(InvalidRequest):
-        scripts.put("a", upload("2"), change=refuse, routes=[BYE])
+        scripts.put("a", upload("2"), declared=Declared(settings=refuse, routes=[BYE]))
     with pytest.raises(Conflict, match="clashes with 'ANY /hi' of script 'other'"):
-        scripts.put("a", upload("2"), change=setting(env={"A": "1"}), routes=[BYE, HI])
+        scripts.put("a", upload("2"), declared=Declared(settings=setting(env={"A": "1"}), routes=[BYE, HI]))
     with pytest.raises(Conflict):
-        scripts.put("new", upload("1"), routes=[HI])
+        scripts.put("new", upload("1"), declared=Declared(routes=[HI]))
     assert [version.version for version in scripts.versions("a", 10, 100)] == [1]
     assert (scripts.get("a").settings.env, paths(routes)) == ({}, [HI.path])
     assert [script.name for script in scripts.page(10, "")] == ["a", "other"]
@@ -177,7 +180,7 @@ def test_a_change_moves_updated_at_and_is_announced_and_none_does_neither(script
     assert scripts.change_settings("a", setting(access="token")).access is Access.TOKEN
     second = scripts.get("a").updated_at
     scripts.change_settings("a", setting(access="token"))
-    scripts.put("a", upload("1"), change=setting(access="token"))
+    scripts.put("a", upload("1"), declared=Declared(settings=setting(access="token")))
     with pool.transaction() as cursor:
         cursor.execute("SELECT 1")
         assert [notification.payload for notification in cursor.connection.notifies] == ["script a"]
