@@ -29,7 +29,7 @@ class Seen:
 
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Running, Follower]]:
-    """Two PiClouds after some traffic, each with a job for later: one is left alone, of one the logs are followed."""
+    """Two PiClouds after some traffic, each with a job and a schedule for later: one is left alone, of one the logs are followed."""
     folder = tmp_path_factory.mktemp("idle")
     with running(folder / "alone") as alone, running(folder / "followed") as followed:
         for ours in (alone, followed):
@@ -40,6 +40,8 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, R
                 ours.record_of(ours.call("GET", "/fn/hello"))
                 send_jobs(ours.database_url, job("hello"), job("hello", delay_ms=60 * 60 * 1000))
                 await_jobs(ours.database_url, done=1, queued=1)
+                hourly = {"name": "hourly", "script": "hello", "every": "1 hour"}
+                assert ours.api("POST", "schedules", hourly).status == 201
                 ours.call("GET", "/readyz")
             assert follower.messages(14) == ["x"] * 14
             yield alone, followed, follower
