@@ -39,7 +39,9 @@ RUNS_NOW = """jobs.state = 'queued' AND EXISTS (SELECT FROM job_attempts AS run 
 # Nobody runs it, so an attempt at it that has no end will have none.
 BURY_RUNS = "UPDATE job_attempts SET outcome = 'crashed' WHERE job = %(id)s::uuid AND outcome IS NULL"
 
-CANCEL = "UPDATE jobs SET state = 'cancelled', ended_at = clock_timestamp() WHERE id = %(id)s::uuid"
+# With the slot that it is for: `slots.ended` has the other ends.
+CANCEL = """UPDATE slots SET state = 'failed', ended_at = clock_timestamp() WHERE job = %(id)s::uuid;
+  UPDATE jobs SET state = 'cancelled', ended_at = clock_timestamp() WHERE id = %(id)s::uuid"""
 
 # Not one that is running, not even by its own run, whose transaction holds it.
 _HOLD = f"""SET LOCAL lock_timeout = %(wait_ms)s;

@@ -67,7 +67,7 @@ def spans(zone: zoneinfo.ZoneInfo, low: int, high: int) -> Iterator[Span]:
             continue
         at = _change(zone, at, step)
         if at > low:
-            yield Span(start, at, ahead, start + seam_ahead)
+            yield Span(start, min(at, high), ahead, start + seam_ahead)
         start, seam_ahead, ahead = at, ahead, ahead_s(zone, at)
     if start < high:
         yield Span(start, high, ahead, start + seam_ahead)

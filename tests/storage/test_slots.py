@@ -12,6 +12,7 @@ import pytest
 
 from picloud.model import JobState, Request, Trigger
 from picloud.orchestrator.schedules import Schedules
+from picloud.storage.job_table import JobTable
 from picloud.storage.jobs import through
 from picloud.storage.pool import Pool
 from picloud.storage.slots import SlotTable, ended
@@ -112,6 +113,16 @@ def test_a_job_that_runs_again_leaves_its_slot_as_it_is(
     with pool.transaction() as cursor:
         ended(through(cursor), str(job), JobState.QUEUED)
     assert slots(database) == [(0, None, 1, "queued")]
+
+
+def test_a_slot_ends_when_its_job_is_cancelled(
+    database: str, pool: Pool, schedules: Schedules, add: AddSchedule
+) -> None:
+    add()
+    schedules.make_due(NOON)
+    (job,) = execute(database, "SELECT id::text FROM jobs")[0]
+    JobTable(pool, lambda: None).cancel(str(job))
+    assert slots(database) == [(0, None, 1, "failed")]
 
 
 def test_a_slot_is_skipped_while_an_earlier_ones_job_is_not_over(

@@ -14,8 +14,16 @@ from picloud.timetable import BadRule, Rule, count, following, latest, parse, sl
 ANCHOR = datetime(2026, 1, 1, 10, 7, 3, 250_000, tzinfo=UTC)
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Santiago", "Pacific/Apia")
 
+CHANGES = {  # when the clocks are set, in UTC
+    "Europe/Berlin": ("2026-03-29T01:00", "2026-10-25T01:00"),
+    "America/New_York": ("2026-03-08T07:00", "2026-11-01T06:00"),
+    "Australia/Lord_Howe": ("2026-04-04T15:00", "2026-10-03T15:30"),
+    "America/Santiago": ("2026-04-05T03:00", "2026-09-06T04:00"),
+    "Pacific/Apia": ("2011-12-30T10:00",),
+}
+
 moments = st.integers(0, 20 * 365 * 86_400_000).map(
-    lambda ms: datetime(2010, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
+    lambda milliseconds: datetime(2010, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
 )
 lengths = st.integers(0, 90 * 86_400_000).map(lambda milliseconds: timedelta(milliseconds=milliseconds))
 
@@ -51,7 +59,11 @@ rules = st.builds(_rule, five_fields | six_fields, st.sampled_from(ZONES)) | st.
 )
 
 
-@given(rules, moments, st.lists(lengths.map(lambda it: it / 60), min_size=1, max_size=4))
+@given(
+    rules,
+    moments,
+    st.lists(lengths.map(lambda it: it / 60) | lengths.map(lambda it: it / 2000), min_size=1, max_size=4),
+)
 def test_due_times_ascend_and_are_the_same_wherever_they_are_cut(
     rule: Rule, start: datetime, cuts: list[timedelta]
 ) -> None:
@@ -62,6 +74,24 @@ def test_due_times_ascend_and_are_the_same_wherever_they_are_cut(
     assert [slot for low, high in pairwise(ends) for slot in slots(rule, ANCHOR, low, high)] == whole
     assert all(start < slot <= ends[-1] and slot.tzinfo is UTC for slot in whole)
     assert all(one < next_one for one, next_one in pairwise(whole))
+
+
+@given(
+    st.sampled_from([(zone, change) for zone, changes in CHANGES.items() for change in changes]),
+    five_fields | six_fields,
+    st.lists(st.integers(-30 * 3600, 30 * 3600), min_size=3, max_size=6, unique=True),
+)
+def test_where_clocks_are_set_due_times_are_the_same_wherever_they_are_cut(
+    change: tuple[str, str], cron: str, cuts: list[int]
+) -> None:
+    zone, text = change
+    rule, at = _rule(cron, zone), datetime.fromisoformat(text).replace(tzinfo=UTC)
+    ends = [at + timedelta(seconds=cut) for cut in sorted(cuts)]
+    whole = list(slots(rule, ANCHOR, ends[0], ends[-1]))
+    parts = [list(slots(rule, ANCHOR, low, high)) for low, high in pairwise(ends)]
+    assert [slot for part in parts for slot in part] == whole
+    assert all(one < next_one for one, next_one in pairwise(whole))
+    assert all(low < slot <= high for (low, high), part in zip(pairwise(ends), parts, strict=True) for slot in part)
 
 
 @given(rules, moments, lengths, st.integers(1, 5))
