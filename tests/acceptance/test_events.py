@@ -57,8 +57,9 @@ def jobs(ours: Running, script: str) -> list[Request]:
 
 
 def event(kind: str, identifier: str = "1", **more: Any) -> CloudEvent:
-    attributes = {"specversion": "1.0", "id": f"{kind} {identifier}", "source": "/till", "type": kind, **more}
-    return CloudEvent(attributes=attributes, data={"item": "tea"})
+    attributes = {"specversion": "1.0", "id": f"{kind} {identifier}", "source": "/till", "type": kind}
+    # Where attributes are headers, data without a type is bytes of which nobody knows what they are.
+    return CloudEvent(attributes={**attributes, "datacontenttype": "application/json", **more}, data={"item": "tea"})
 
 
 def send(ours: Running, write: Any, it: CloudEvent, token: str = "") -> Answer:

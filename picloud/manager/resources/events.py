@@ -15,6 +15,7 @@ from picloud.messages.endpoint import Answer, endpoint
 from picloud.messages.reading import CURSOR, Paging, form, path_number, read_body
 from picloud.messages.writing import Page, send_json, send_page
 from picloud.model import (
+    EVENT_BATCH_MAX,
     EVENT_BYTES_MAX,
     EVENT_SOURCE_BYTES_MAX,
     EventFilter,
@@ -46,10 +47,7 @@ class CloudEvent(msgspec.Struct, kw_only=True):
     data_base64: Annotated[str, form("base64", "bytes, instead of `data`")] | None = None
 
 
-_HEADERS: dict[str, Any] = {
-    f"ce-{name}": Annotated[str, form(f"event-{name}", f"`{name}` of an event whose data is the body")]
-    for name in ("specversion", "id", "source", "type")
-}
+_Batch = Annotated[list[CloudEvent], Meta(max_length=EVENT_BATCH_MAX)]
 
 
 class PublishedShape(msgspec.Struct):
@@ -115,9 +113,7 @@ class EventsResource:
 
     @endpoint(
         Scope.INVOKE,
-        media={cloud_events.STRUCTURED: CloudEvent, cloud_events.BATCH: list[CloudEvent], "*/*": None},
-        body_required=False,
-        headers=_HEADERS,
+        media={cloud_events.STRUCTURED: CloudEvent, cloud_events.BATCH: _Batch},  # what headers say, no schema can
         answers={202: Answer(PublishedListShape, meaning="They are stored, and so are the jobs")},
         problems=("conflict", "outcome-unknown", "unsupported-media-type"),
     )
@@ -125,8 +121,10 @@ class EventsResource:
         """Publish events of CloudEvents 1.0: one, a batch, or one whose attributes are headers.
 
         Each script that is subscribed gets one job for each event, once for a `source` and `id`; an event that is there
-        already is a `duplicate`. All of a batch are stored in one commit, or none: at most 100, and 1 MiB. An event
-        whose attributes are headers, `ce-id` and so on, has the body as its data, whatever its type.
+        already is a `duplicate`. All of a batch are stored in one commit, or none: at most 100, and 1 MiB.
+
+        One whose attributes are headers, `ce-specversion`, `ce-id`, `ce-source`, `ce-type` and what else there is, is
+        taken, too: the body is its data, of any content type or none, and may be empty.
         """
         headers = {name.lower(): value for name, value in req.headers.items()}
         content_type = req.content_type or ""
