@@ -93,7 +93,7 @@ def routes(our: Collaborators) -> openapi.Routes:
         (f"{api}/routes", script_routes.RoutesResource(our.routes)),
         (f"{api}/routes/{{route}}", script_routes.RouteResource(our.routes)),
         (f"{api}/events", events.EventsResource(our.events)),
-        (f"{api}/events/{{event}}", events.EventResource(our.events)),
+        (f"{api}/events/{{event_number}}", events.EventResource(our.events)),
         (f"{api}/subscriptions", subscriptions.SubscriptionsResource(our.subscriptions)),
         (f"{api}/subscriptions/{{subscription}}", subscriptions.SubscriptionResource(our.subscriptions)),
         (f"{api}/schedules", schedules.SchedulesResource(our.schedules)),

@@ -34,7 +34,7 @@ PATH_PARAMETERS: dict[str, Any] = {
     "script": Annotated[str, Meta(pattern=SCRIPT_PATTERN, description="the script's name")],
     "number": Annotated[int, Meta(ge=1, le=999_999_999, description="the version's number")],
     "route": Annotated[int, Meta(ge=1, le=999_999_999, description="the route's id")],
-    "event": Annotated[int, Meta(ge=1, le=10**18 - 1, description="the event's number")],
+    "event_number": Annotated[int, Meta(ge=1, le=10**18 - 1, description="the event's number")],
     "subscription": Annotated[int, Meta(ge=1, le=999_999_999, description="the subscription's id")],
     "identifier": Annotated[str, Meta(extra_json_schema={"format": "uuid"}, description="the invocation's id")],
     "job": Annotated[str, Meta(extra_json_schema={"format": "uuid"}, description="the job's id")],

@@ -62,4 +62,4 @@ def _shown(schema: Any) -> Any:
 def _mark_time(schema: Json) -> None:
     for choice in schema.get("anyOf", [schema]):
         if choice.get("type") == "string":
-            choice["format"] = "date-time"
+            choice.setdefault("format", "date-time")

@@ -107,7 +107,8 @@ def _structured(members: Members, of: str) -> Event:
 
 def _value(raw: msgspec.Raw) -> Any:
     try:
-        return msgspec.json.decode(raw)
+        value = msgspec.json.decode(raw)
+        return int(value) if isinstance(value, float) and value.is_integer() else value  # 5.0 is one, and so is 5e0
     except (msgspec.MsgspecError, RecursionError):  # a number beyond all, half of a surrogate pair
         return ()
 

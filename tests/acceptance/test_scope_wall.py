@@ -68,7 +68,7 @@ SAMPLES = {
     ("POST", f"{API}/invocations/{{identifier}}/replay"): Sample(Scope.INVOKE),
     ("GET", f"{API}/events"): Sample(Scope.READ),
     ("POST", f"{API}/events"): Sample(Scope.INVOKE, EVENT, "application/cloudevents+json"),
-    ("GET", f"{API}/events/{{event}}"): Sample(Scope.READ),
+    ("GET", f"{API}/events/{{event_number}}"): Sample(Scope.READ),
     ("GET", f"{API}/subscriptions"): Sample(Scope.READ),
     ("POST", f"{API}/subscriptions"): Sample(
         Scope.DEPLOY, b'{"type": "through", "script": "%s"}' % MARK.encode(), JSON
@@ -177,7 +177,7 @@ def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortress]:
         places["subscription"] = picloud.api("POST", "subscriptions", subscription).json["id"]
         event = EVENT.replace(b"through", MARK.encode())
         assert picloud.api("POST", "events", event, "application/cloudevents+json").status == 202
-        places["event"] = picloud.api("GET", "events").json["items"][0]["number"]
+        places["event_number"] = picloud.api("GET", "events").json["items"][0]["number"]
         places["secret"] = "BEHIND_THE_WALL"
         request = Request("", "POST", "/", f"q={MARK}", (), MARK.encode(), trigger=Trigger.JOB)
         places["job"] = sent(picloud.database_url, MARK, request, delay_ms=86_400_000)

@@ -116,7 +116,9 @@ def test_data_is_json_text_or_base64(members: dict[str, Any], data: object, cont
 
 
 def test_extensions_keep_their_types() -> None:
-    assert structured(a="x", b=True, c=-5, d=None).extensions == {"a": "x", "b": True, "c": -5}
+    found = structured(a="x", b=True, c=-5, d=None, e=5.0).extensions
+    assert found == {"a": "x", "b": True, "c": -5, "e": 5}
+    assert not isinstance(found["e"], float)
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,8 @@ _NUMBER_MAX = 10**_DIGITS_MAX - 1
 _Text = Annotated[str, Meta(min_length=1)]
 
 
-class CloudEvent(msgspec.Struct, kw_only=True):
-    """An event in the JSON format of CloudEvents 1.0; further members are its extensions."""
+class _Members(msgspec.Struct, kw_only=True):
+    """Those of an event in the JSON format of CloudEvents 1.0 that have a meaning there."""
 
     specversion: Annotated[str, Meta(pattern="^1\\.0$")]
     id: Annotated[str, form("event-id", "with the source it is there once")]
@@ -47,7 +47,14 @@ class CloudEvent(msgspec.Struct, kw_only=True):
     data_base64: Annotated[str, form("base64", "bytes, instead of `data`")] | None = None
 
 
-_Batch = Annotated[list[CloudEvent], Meta(max_length=EVENT_BATCH_MAX)]
+_Name = Annotated[str, Meta(pattern="^([a-z0-9]{1,64}|data_base64)$")]
+_Extension = Annotated[str, form("printable", "an extension")] | Annotated[int, Meta(ge=-(2**31), lt=2**31)] | bool | None
+_DECLARED = msgspec.json.schema_components([_Members])[1]["_Members"]
+_KNOWN = {name: _DECLARED[name] for name in ("properties", "required")}
+
+# An event may have more members than those, but not of any form.
+_Event = Annotated[dict[_Name, _Extension], Meta(description="as CloudEvents has it", extra_json_schema=_KNOWN)]
+_Batch = Annotated[list[_Event], Meta(max_length=EVENT_BATCH_MAX)]
 
 
 class PublishedShape(msgspec.Struct):
@@ -113,7 +120,7 @@ class EventsResource:
 
     @endpoint(
         Scope.INVOKE,
-        media={cloud_events.STRUCTURED: CloudEvent, cloud_events.BATCH: _Batch},  # what headers say, no schema can
+        media={cloud_events.STRUCTURED: _Event, cloud_events.BATCH: _Batch},  # what headers say, no schema can
         answers={202: Answer(PublishedListShape, meaning="They are stored, and so are the jobs")},
         problems=("conflict", "outcome-unknown", "unsupported-media-type"),
     )
@@ -144,9 +151,9 @@ class EventResource:
         self._events = events
 
     @endpoint(Scope.READ, answers={200: EventShape}, problems=("not-found",))
-    def on_get(self, _req: falcon.Request, resp: falcon.Response, event: str) -> None:
+    def on_get(self, _req: falcon.Request, resp: falcon.Response, event_number: str) -> None:
         """One event with its data."""
-        found = self._events.get(path_number(event, "event", _DIGITS_MAX))
+        found = self._events.get(path_number(event_number, "event", _DIGITS_MAX))
         shape, data = _shape(found), found.event.data
         if isinstance(data, bytes):
             shape.data_base64 = rules.base64_of(data)
