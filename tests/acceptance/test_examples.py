@@ -18,7 +18,16 @@ from tests.running import ROOT, Answer, Running
 
 EXAMPLES = ROOT / "config" / "examples"
 STATELESS = {"badge", "csv", "form", "guarded", "hello", "redirects", "shop", "status", "transform", "webhook"}
-STATEFUL = {"chatbot", "feed", "guestbook", "hits", "pushes", "shortener"}  # tested in test_stateful_examples.py
+STATEFUL = {
+    "chatbot",
+    "feed",
+    "guestbook",
+    "hits",
+    "orders",
+    "pushes",
+    "shortener",
+    "stock",
+}  # tested in test_stateful_examples.py
 TESTED = STATELESS | STATEFUL
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}

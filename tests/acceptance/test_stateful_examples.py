@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.acceptance.test_examples import FORM, deploy
-from tests.running import Answer, Running, running
+from tests.acceptance.test_examples import FORM, deploy, post_json
+from tests.running import Answer, Running, eventually, running
 
 FEED = """<?xml version="1.0"?><rss version="2.0"><channel><title>News &amp; more</title><link>x</link>
 <item><title><![CDATA[A <b> & c]]></title><link>http://e.example/1</link><pubDate>Mon, 23 Nov 2026</pubDate></item>
@@ -215,3 +215,15 @@ def test_pushes_counts_what_is_pushed_and_takes_nothing_unsigned(ours: Running) 
     ours.set("pushes", {"webhook": webhook})
     first, again = (ours.call("POST", "/fn/pushes", push, headers) for _ in range(2))
     assert (first.status, again.status, first.json == again.json) == (202, 202, True)
+
+
+def test_stock_counts_what_orders_tells_it(ours: Running) -> None:
+    fresh(ours, "stock")
+    fresh(ours, "orders")
+    for item, count in (("tea", 2), ("cup", 1), ("tea", 3)):
+        answer = post_json(ours, "/orders", {"item": item, "count": count})
+        assert (answer.status, answer.json["item"], answer.json["count"]) == (201, item, count)
+    for wrong in ({}, {"item": "Tea!", "count": 1}, {"item": "tea", "count": 0}, {"item": "tea", "count": 1.5}):
+        assert post_json(ours, "/orders", wrong).status == 422
+    counts = eventually(lambda: ours.call("GET", "/stock").json, lambda got: sum(got.values()) >= 6)
+    assert counts == {"tea": 5, "cup": 1}
