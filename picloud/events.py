@@ -36,6 +36,10 @@ _OTHERS = ("subject", "time", "datacontenttype", "dataschema")
 KNOWN = frozenset((*_SIZES, *_OTHERS, "specversion", "data", "data_base64"))
 """What no extension is called."""
 
+NOT_JSON_DATA = "must be JSON that a script can read: nested at most 127 deep, no number beyond 1e308"
+_DEPTH_MAX = 127  # a script's `json.decode` reads 128, and the event is one
+_NUMBER_MAX = 10**308
+
 _NAME = re.compile("[a-z0-9]{1,64}")
 _INTEGERS = range(-(1 << 31), 1 << 31)
 # Control characters, halves of surrogate pairs, and what Unicode says is no character.
@@ -104,6 +108,22 @@ def is_json_text(text: str | bytes) -> bool:
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
     return True
+
+
+def is_json_data(text: str | bytes) -> bool:
+    """Whether this is JSON that a script can read once it is an event's data: see `NOT_JSON_DATA`."""
+    try:
+        level = [msgspec.json.decode(text if isinstance(text, str) else text.decode())]
+    except (ValueError, RecursionError):  # msgspec's own are ValueErrors
+        return False
+    for _ in range(_DEPTH_MAX + 1):
+        if any(isinstance(it, int) and abs(it) > _NUMBER_MAX for it in level):
+            return False
+        outer = [it.values() if isinstance(it, dict) else it for it in level if isinstance(it, dict | list)]
+        if not outer:
+            return True
+        level = [it for inner in outer for it in inner]
+    return False
 
 
 def encoded(data: str | bytes) -> bytes:

@@ -6,6 +6,7 @@ Owns: the HTTP binding and the JSON format (https://github.com/cloudevents/spec,
 
 import binascii
 import enum
+import json
 import re
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,11 @@ _UTF_8 = ("", "utf-8", "utf8", "us-ascii", "ascii")
 _CHARSET = re.compile(r"""(?:^|;)[ \t]*charset=["']?([^"';, \t]*)""", re.IGNORECASE)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _TEXTS = ("application/xml", "application/x-www-form-urlencoded", "application/javascript", "application/yaml")
+
+
+class _Names(list[tuple[str, Any]]):
+    """The members of an object, in their order, and as often as they are there."""
+
 
 Members = Mapping[str, msgspec.Raw]
 
@@ -78,11 +84,25 @@ def read(content_type: str, headers: Mapping[str, str], body: bytes) -> list[Eve
 
 def _decoded(body: bytes, kind: Any, rule: str) -> Any:
     try:
-        return msgspec.json.decode(body.decode(), type=kind)
+        text = body.decode()
+        found = msgspec.json.decode(text, type=kind)
+        _check_names(text)
+        return found
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"the body: {rule}: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body is no JSON that is taken here: {error}") from error
+
+
+def _check_names(text: str) -> None:
+    """InvalidRequest unless each member is there once: who reads JSON may take the first one, or the last."""
+    found = json.loads(text, object_pairs_hook=_Names, parse_int=str, parse_float=str)
+    for of, names in [("", found)] if isinstance(found, _Names) else ((f"[{at}].", it) for at, it in enumerate(found)):
+        seen: set[str] = set()
+        for name, _ in names:
+            if name in seen:
+                raise InvalidRequest.of(of + name, "is there twice", _WHERE)
+            seen.add(name)
 
 
 def _structured(members: Members, of: str) -> Event:
@@ -134,6 +154,8 @@ def _data(members: Members, attributes: Mapping[str, Any], of: str) -> tuple[str
     if not text:
         return None, content_type
     if content_type is None or events.is_json(content_type):
+        if not events.is_json_data(bytes(text)):
+            raise InvalidRequest.of(f"{of}data", events.NOT_JSON_DATA, _WHERE)
         return bytes(text).decode(), content_type or events.MEDIA_JSON  # which is what no type says
     value = _value(text)
     if not isinstance(value, str):
@@ -183,7 +205,7 @@ def _content(content_type: str, body: bytes) -> str | bytes | None:
     if not body:
         return None
     if events.is_json(content_type):
-        return body.decode() if events.is_json_text(body) else body
+        return body.decode() if events.is_json_data(body) else body
     media_type = content_type.partition(";")[0].strip().lower()
     is_text = media_type.startswith("text/") or media_type.endswith(("+xml", "+yaml")) or media_type in _TEXTS
     try:

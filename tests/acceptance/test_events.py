@@ -19,7 +19,9 @@ from tests.running import Answer, Running, running
 STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 PUBLISH = """return function(request)
   local it = request:json()
-  local id = events.publish(it.type, it.data, it.options)
+  local data = it.data
+  for _ = 1, it.deep or 0 do data = { data } end
+  local id = events.publish(it.type, data, it.options)
   if it.fails then error("after it") end
   return { id = id }
 end"""
@@ -119,6 +121,12 @@ def test_a_batch_is_published_whole_or_not_at_all(ours: Running, kind: str) -> N
         (b"{}", STRUCTURED, 422),
         (b"", STRUCTURED, 422),
         (b"[]", STRUCTURED, 422),
+        (b'{"specversion":"1.0","id":"1","id":"2","source":"/s","type":"x"}', STRUCTURED, 422),
+        (b'{"specversion":"1.0","id":"a\\u0000","source":"/s","type":"x"}', STRUCTURED, 422),
+        (b'{"specversion":"1.0","id":"\\ud800","source":"/s","type":"x"}', STRUCTURED, 422),
+        (b'{"specversion":"1.0","id":"\xff","source":"/s","type":"x"}', STRUCTURED, 422),
+        (b'{"specversion":"1.0","id":"1","source":"/s","type":"x","data":' + b"[" * 100_000, STRUCTURED, 422),
+        (b"[" * 1024 * 1024, BATCH, 422),
         (b" " * (1024 * 1024 + 1), STRUCTURED, 413),
     ],
 )
@@ -183,12 +191,13 @@ def test_a_script_publishes_an_event_of_its_own_once(ours: Running, kind: str) -
         ({"type": "x", "options": {"time": "noon"}}, "time: must be a time"),
         ({"type": "x", "options": {"subject": ""}}, "subject must not be empty"),
         ({"type": "x", "options": {"topic": "x"}}, "there is no option 'topic'"),
+        ({"type": "x", "deep": 128}, "an event's data must be JSON that a script can read"),
     ],
 )
 def test_what_a_script_may_not_publish_is_an_error_at_its_line(ours: Running, asked: dict[str, Any], said: str) -> None:
     answer = publish(ours, "shop", **asked)
     assert (answer.status, answer.problem) == (500, "script-error")
-    assert answer.json["detail"].startswith("main.lua:3: events.publish: ")
+    assert answer.json["detail"].startswith("main.lua:5: events.publish: ")
     assert said in answer.json["detail"]
 
 

@@ -160,6 +160,67 @@ def test_a_number_beyond_all_is_named() -> None:
     assert wrong(STRUCTURED, {}, b'{"specversion":"1.0","id":"1","source":"/s","type":"x","n":1e999}') == ["n"]
 
 
+def with_member(text: str) -> bytes:
+    return json.dumps(LEAST).encode()[:-1] + f", {text}}}".encode()
+
+
+@pytest.mark.parametrize(
+    ("member", "field"),
+    [
+        ('"id": "2"', "id"),
+        ('"data": 1, "data": 2', "data"),
+        ('"i\\u0064": "2"', "id"),
+        ('"data": 1e999', "data"),
+        ('"data": [-' + "9" * 400 + "]", "data"),
+        ('"data": ' + "9" * 5000, "data"),
+        ('"data": ' + "[" * 128 + "]" * 128, "data"),
+        ('"data": ' + '{"a":' * 128 + "1" + "}" * 128, "data"),
+        ('"n": ' + "9" * 5000, "n"),
+        ('"n": 18446744073709551616', "n"),
+        ('"subject": "a\\u0000"', "subject"),
+        ('"subject": "\\uffff"', "subject"),
+        ('"n": "\\u0000"', "n"),
+        ('"data_base64": "AA\\n=="', "data_base64"),
+        ('"data_base64": "é"', "data_base64"),
+    ],
+)
+def test_what_an_enemy_sends_is_named(member: str, field: str) -> None:
+    assert wrong(STRUCTURED, {}, with_member(member)) == [field]
+    assert wrong(BATCH, {}, b"[" + with_member('"a": 1') + b"," + with_member(member) + b"]") == [f"[1].{field}"]
+
+
+@pytest.mark.parametrize("data", ["[" * 127 + "]" * 127, "1e308", "9" * 300, '{"a": 1, "a": 2}', '"\\u0000"'])
+def test_data_is_whatever_a_script_can_read(data: str) -> None:
+    assert one(STRUCTURED, {}, with_member(f'"data": {data}')).data == data
+    assert binary(data.encode(), "application/json").data == data
+
+
+@pytest.mark.parametrize("data", [b"[" * 128 + b"]" * 128, b"1e999", b"[" * 100_000, b'"\\ud800"'])
+def test_a_body_that_no_script_can_read_is_bytes(data: bytes) -> None:
+    assert binary(data, "application/json").data == data
+
+
+@pytest.mark.parametrize("member", ['"data": "\\ud800"', '"id": "\\udfff"', '"\\ud800": 1', '"n": NaN'])
+def test_what_is_no_text_is_no_json(member: str) -> None:
+    with pytest.raises(InvalidRequest):
+        read(STRUCTURED, {}, with_member(member))
+
+
+@pytest.mark.parametrize("written", ["%00", "%0A", "%ff", "%ed%a0%80", "%C0%80", "%F4%90%80%80", "%ef%bf%bf", "\x80"])
+def test_a_header_that_is_no_text_is_refused(written: str) -> None:
+    for name in ("id", "subject", "more"):
+        with pytest.raises(InvalidRequest):
+            binary(b"", "", **{name: written})
+
+
+def test_attributes_are_at_most_50_beside_the_known_ones() -> None:
+    many = {f"a{at}": "x" for at in range(51)}
+    assert wrong(STRUCTURED, {}, json.dumps(LEAST | many).encode()) == ["extensions"]
+    assert wrong("", {f"ce-{name}": value for name, value in (LEAST | many).items()}, b"") == ["extensions"]
+    many.popitem()
+    assert len(structured(**many).extensions) == len(binary(b"", "", **many).extensions) == 50
+
+
 def test_a_batch_is_a_list_of_at_most_100() -> None:
     assert read(BATCH, {}, b"[]") == []
     batch = [LEAST | {"id": str(number)} for number in range(101)]

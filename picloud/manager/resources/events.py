@@ -48,7 +48,9 @@ class _Members(msgspec.Struct, kw_only=True):
 
 
 _Name = Annotated[str, Meta(pattern="^([a-z0-9]{1,64}|data_base64)$")]
-_Extension = Annotated[str, form("printable", "an extension")] | Annotated[int, Meta(ge=-(2**31), lt=2**31)] | bool | None
+_Extension = (
+    Annotated[str, form("printable", "an extension")] | Annotated[int, Meta(ge=-(2**31), lt=2**31)] | bool | None
+)
 _DECLARED = msgspec.json.schema_components([_Members])[1]["_Members"]
 _KNOWN = {name: _DECLARED[name] for name in ("properties", "required")}
 

@@ -41,8 +41,8 @@ TABLE: Mapping[str, Binding] = {"events.publish": publish}
 
 def _check(event: Event, script: str) -> None:
     events.check_foreign(event)
-    if event.data is not None and not events.is_json_text(event.data):
-        raise InvalidRequest("an event's data must be JSON")  # a sandbox could say anything
+    if event.data is not None and not events.is_json_data(event.data):
+        raise InvalidRequest(f"an event's data {events.NOT_JSON_DATA}")  # a sandbox could say anything
     if events.is_at(event.source, _SCRIPTS) and not events.is_at(event.source, events.source_of(script)):
         raise Forbidden(
             f"'{event.source}' is another's to speak for: this script's own is '{events.source_of(script)}'"
