@@ -29,7 +29,7 @@ class Seen:
 
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Running, Follower]]:
-    """Two PiClouds after some traffic, with a job and a schedule for later: one left alone, one whose logs are followed."""
+    """Two PiClouds after some traffic, with work for later: one left alone, one whose logs are followed."""
     folder = tmp_path_factory.mktemp("idle")
     with running(folder / "alone") as alone, running(folder / "followed") as followed:
         for ours in (alone, followed):
