@@ -49,8 +49,9 @@ def test_a_counter_that_jobs_increase_is_their_number(ours: Running) -> None:
     with chaos(ours, EVERY, JOB_DECK) as progress, a_second_dispatcher(ours):
         await_done(ours, progress)
     assert set(states(ours, ids)) == {"done"}
-    assert ours.api("GET", "scripts/count/kv/count").json == JOBS
-    finished = execute(ours.database_url, "SELECT count(*) FROM job_attempts WHERE outcome = 'ok'")
+    count = eventually(lambda: ours.api("GET", "scripts/count/kv/count"), lambda answer: answer.status == 200)
+    assert count.json == JOBS
+    finished = rows(ours, "SELECT count(*) FROM job_attempts WHERE outcome = 'ok'")
     assert finished == [(JOBS,)]
 
 
@@ -72,7 +73,7 @@ def test_a_job_that_kills_its_dispatcher_is_dead_after_its_crashes(ours: Running
     runs: set[object] = set()
 
     def killed() -> list[object]:
-        for (run,) in execute(ours.database_url, OPEN, job):
+        for (run,) in rows(ours, OPEN, job):
             if run not in runs:
                 runs.add(run)
                 kill(ours.part("picloud.dispatcher"))
@@ -83,6 +84,17 @@ def test_a_job_that_kills_its_dispatcher_is_dead_after_its_crashes(ours: Running
     assert told(ours, job) == (0, CRASHES, "executor-lost")
     (after,) = sent(ours, "count", 1)
     eventually(lambda: states(ours, [after]), lambda got: got == ["done"])
+
+
+def rows(ours: Running, query: str, *parameters: object) -> list[tuple[object, ...]]:
+    """What the database says, once it does: it may have been killed just now."""
+
+    def ask() -> list[tuple[object, ...]] | None:
+        with contextlib.suppress(DatabaseUnavailable):
+            return execute(ours.database_url, query, *parameters)
+        return None
+
+    return eventually(ask, lambda got: got is not None) or []
 
 
 def sent(ours: Running, script: str, count: int, max_attempts: int | None = None) -> list[str]:
@@ -97,8 +109,8 @@ def sent(ours: Running, script: str, count: int, max_attempts: int | None = None
 
 
 def states(ours: Running, ids: list[str]) -> list[object]:
-    rows = execute(ours.database_url, "SELECT state FROM jobs WHERE id = ANY(%s::uuid[])", ids)
-    return [state for (state,) in rows]
+    found = rows(ours, "SELECT state FROM jobs WHERE id = ANY(%s::uuid[])", ids)
+    return [state for (state,) in found]
 
 
 def await_done(ours: Running, progress: Progress) -> None:
@@ -107,11 +119,10 @@ def await_done(ours: Running, progress: Progress) -> None:
 
     def done() -> int:
         nonlocal seen
-        with contextlib.suppress(DatabaseUnavailable):  # it is being killed, too
-            ((now,),) = execute(ours.database_url, "SELECT count(*) FROM jobs WHERE state <> 'queued'")
-            for _ in range(int(str(now)) - seen):
-                progress.step()
-            seen = int(str(now))
+        ((now,),) = rows(ours, "SELECT count(*) FROM jobs WHERE state <> 'queued'")
+        for _ in range(int(str(now)) - seen):
+            progress.step()
+        seen = int(str(now))
         return seen
 
     eventually(done, lambda count: count == JOBS, within_s=LONG_S)
@@ -147,7 +158,7 @@ def second(ours: Running) -> dict[str, str]:
 
 def told(ours: Running, job: str) -> tuple[object, ...]:
     """What is known of a job that is dead: attempts, crashes, outcome."""
-    return execute(ours.database_url, "SELECT attempts, crashes, outcome FROM jobs WHERE id = %s::uuid", job)[0]
+    return rows(ours, "SELECT attempts, crashes, outcome FROM jobs WHERE id = %s::uuid", job)[0]
 
 
 def kill(pid: int) -> None:
