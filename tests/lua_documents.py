@@ -47,7 +47,7 @@ def exchanges(block: Block) -> Iterator[Exchange]:
 
 def is_stateful(block: Block) -> bool:
     """Whether it needs host calls, and so a database."""
-    return re.search(r"\b(kv|secrets|jobs|events)\.|\bafter\(", block.text) is not None
+    return re.search(r"\b(kv|secrets|jobs|events|schedule)\.|\bafter\(", block.text) is not None
 
 
 def perform(block: Block, exchange: Exchange, files: dict[bytes, bytes], host: CallHost = refuse) -> tuple[int, str]:

@@ -37,6 +37,7 @@ LIBRARIES = [
         "jobs",
         "after",
         "events",
+        "schedule",
         "stream",
     )
 ]
@@ -64,14 +65,9 @@ def real_globals() -> dict[str, set[str]]:
     return {name: set(members) for name, members in json.loads(body(WALK)).items()}
 
 
-def to_come() -> set[str]:
-    (line,) = re.findall(r"^To come: (.*?)\. ", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    return set(spans(line))
-
-
 def documented_globals() -> dict[str, set[str]]:
     """The same of the page: what the first cells of its tables of libraries name."""
-    found: dict[str, set[str]] = {name: set() for name in (*to_come(), "request", "require")}
+    found: dict[str, set[str]] = {name: set() for name in ("request", "require")}
     for cells in rows(section(PAGE, LUAS_OWN)):
         if cells[0] == "basic":
             found |= {name: set() for name in spans(cells[1])}
@@ -92,11 +88,6 @@ def test_every_global_is_documented_and_no_other() -> None:
     assert {name: real.get(name) for name in real.keys() | documented.keys()} == {
         name: documented.get(name) for name in real.keys() | documented.keys()
     }
-
-
-@pytest.mark.parametrize("name", sorted(to_come()))
-def test_what_is_to_come_says_so(name: str) -> None:
-    assert b"is not available in this version" in failure(f"return {name}.x").message
 
 
 def test_every_field_of_the_request_is_documented_and_no_other() -> None:

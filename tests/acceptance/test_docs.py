@@ -16,6 +16,7 @@ from picloud.model import DEFAULT_POLICY, Settings
 from picloud.settings import load
 from sandbox.lua import Engine
 from tests.documents import DOCUMENTS, Block, blocks, every_block
+from tests.fixtures_postgres import execute
 from tests.lua_documents import actual_values, exchanges, is_script, is_stateful, perform, promised_values
 from tests.running import ROOT, running
 from tests.sandbox.lua_support import CallHost, refuse
@@ -37,16 +38,27 @@ def files_of(document: Path) -> dict[bytes, bytes]:
     return {str(block.file).encode(): block.text.encode() for block in found}
 
 
+def make_script(database: str) -> None:
+    """The row of the script that `Stateful` runs: its schedules go with it."""
+    execute(database, "INSERT INTO script_names VALUES ('test', 1) ON CONFLICT DO NOTHING")
+    execute(
+        database,
+        "WITH made AS (INSERT INTO scripts (name, active_version) VALUES ('test', 1)"
+        "   ON CONFLICT DO NOTHING RETURNING id)"
+        " INSERT INTO versions (script_id, version, sha256, bytes, created_by) SELECT id, 1, '', 0, '' FROM made",
+    )
+
+
 @contextmanager
 def hosting(block: Block, request: pytest.FixtureRequest) -> Iterator[CallHost]:
     """What does a block's host calls: one that needs a database has one of its own for all its exchanges."""
     if not is_stateful(block):
         yield without_database() if "zone" in block.text else refuse
         return
+    database = request.getfixturevalue("database")
+    make_script(database)
     with (
-        closing(
-            Stateful(request.getfixturevalue("database"), settings=GRANTED, secret_values=SECRETS, others=OTHERS)
-        ) as stateful,
+        closing(Stateful(database, settings=GRANTED, secret_values=SECRETS, others=OTHERS)) as stateful,
         stateful.committing() as calls,
     ):
         yield calls

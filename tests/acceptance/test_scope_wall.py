@@ -29,6 +29,8 @@ TEXT, JSON = "text/plain", "application/json"
 MARK = "behind-the-wall"  # is in all that may not be seen
 
 EVENT = b'{"specversion": "1.0", "id": "through", "source": "/wall", "type": "through.the.wall"}'
+SCHEDULE = b'{"script": "%s", "cron": "0 3 29 2 *", "payload": "through the wall"}' % MARK.encode()
+NAMED_SCHEDULE = SCHEDULE.replace(b"{", b'{"name": "through", ', 1)
 
 OPEN_TO_ALL = {"/", "/healthz", "/readyz", "/openapi.json", "/problems", "/problems/{name}"}
 
@@ -75,6 +77,13 @@ SAMPLES = {
     ),
     ("GET", f"{API}/subscriptions/{{subscription}}"): Sample(Scope.READ),
     ("DELETE", f"{API}/subscriptions/{{subscription}}"): Sample(Scope.DEPLOY),
+    ("GET", f"{API}/schedules"): Sample(Scope.READ),
+    ("POST", f"{API}/schedules"): Sample(Scope.DEPLOY, NAMED_SCHEDULE, JSON),
+    ("GET", f"{API}/schedules/{{schedule}}"): Sample(Scope.READ),
+    ("PUT", f"{API}/schedules/{{schedule}}"): Sample(Scope.DEPLOY, SCHEDULE, JSON),
+    ("DELETE", f"{API}/schedules/{{schedule}}"): Sample(Scope.DEPLOY),
+    ("GET", f"{API}/schedules/{{schedule}}/slots"): Sample(Scope.READ),
+    ("GET", f"{API}/schedules/{{schedule}}/next-runs"): Sample(Scope.READ),
     ("GET", f"{API}/logs"): Sample(Scope.READ),
     ("GET", f"{API}/jobs"): Sample(Scope.READ),
     ("GET", f"{API}/jobs/{{job}}"): Sample(Scope.READ),
@@ -178,6 +187,9 @@ def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortress]:
         event = EVENT.replace(b"through", MARK.encode())
         assert picloud.api("POST", "events", event, "application/cloudevents+json").status == 202
         places["event_number"] = picloud.api("GET", "events").json["items"][0]["number"]
+        schedule = {"script": MARK, "cron": "0 3 29 2 *", "payload": MARK}
+        assert picloud.api("PUT", "schedules/daily", schedule).status == 201
+        places["schedule"] = "daily"
         places["secret"] = "BEHIND_THE_WALL"
         request = Request("", "POST", "/", f"q={MARK}", (), MARK.encode(), trigger=Trigger.JOB)
         places["job"] = sent(picloud.database_url, MARK, request, delay_ms=86_400_000)

@@ -117,7 +117,7 @@ class SlotsQuery(Query):
 
     limit: Annotated[int, Meta(ge=1, le=PAGE_MAX, description="how many items at most")] = 50
     after: Annotated[int, Meta(ge=0, le=_CURSOR_MAX, description=CURSOR)] = 0
-    state: SlotState | None = None
+    state: Annotated[SlotState, Meta(description="those that ended so; `queued`: not yet")] | None = None
 
 
 class NextRunsQuery(Query):

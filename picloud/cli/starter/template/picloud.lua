@@ -462,6 +462,40 @@ events = {}
 ---@return string id
 function events.publish(type, data, options) end
 
+---When this script runs by itself. It sees `request.trigger` `schedule`.
+schedule = {}
+
+---Either `cron` or `every`.
+---@class picloud.ScheduleOptions
+---@field cron? string `*/5 * * * *`, 6 fields with the second first, or `@daily`.
+---@field every? string `10 minutes`, `day`, `monday`.
+---@field at? string With `every`: `09:00`.
+---@field timezone? string `Europe/Berlin`; without it, `UTC`.
+---@field payload? any What can be JSON: the body of the requests.
+---@field overlap? "skip"|"queue"|"allow" While an earlier run is not over.
+---@field missed? "run-once"|"run-all"|"skip" What nobody was there to run.
+---@field missed_within_s? integer Later than that, it does not run; without it, a day.
+---@field jitter_s? integer Runs begin up to so much later.
+---@field script? string This script; no other may be named.
+
+---Make a schedule of this script, or change it.
+---@param name string
+---@param options picloud.ScheduleOptions
+---@return string? next_due When it is due next, RFC 3339; nil if never.
+function schedule.set(name, options) end
+
+---@param name string
+---@return boolean removed Whether it was there.
+function schedule.remove(name) end
+
+---Those that this script has set, by name: their options, with `name` and `next_due`.
+---@return table[]
+function schedule.list() end
+
+---@param name string
+---@return table? schedule One that this script has set; nil if there is none.
+function schedule.get(name) end
+
 ---Return this, as the answer or as its `body`, to send the body while it is made: `write` sends a piece at once.
 ---What the invocation did is stored before; after that `kv` and `invoke` are an error.
 ---@param make fun(write: fun(text: string|number))
