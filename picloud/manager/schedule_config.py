@@ -62,10 +62,3 @@ class ConfiguredSchedules:
         for clash in self._repository.declare(wanted):
             _log.error("%s: %s; the one in this file is not applied", self._path, clash)
         self._ring()
-
-    def reload(self) -> None:
-        """The same while everything runs: a file that cannot be used is logged, and what it declared before stays."""
-        try:
-            self.apply()
-        except ConfigurationError as error:
-            _log.error("the schedules stay as they are: %s", error)

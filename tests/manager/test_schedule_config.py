@@ -1,6 +1,7 @@
 """The schedules of the server's own picloud.toml: read as a whole or not at all, applied when it is told."""
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 from picloud.errors import ConfigurationError
 from picloud.manager.schedule_config import ConfiguredSchedules, read
 from picloud.model import NewSchedule, Overlap
+from tests.running import ROOT
+
+SAMPLE = ROOT / "config" / "picloud.toml"
 
 
 class Shelf:
@@ -55,6 +59,13 @@ def test_what_stands_there_is_what_is_declared(file: Path) -> None:
         NewSchedule("nightly", "reports", "0 3 * * *", timezone="Europe/Berlin", payload=b'{"to":["a","b"]}'),
         often,
     )
+
+
+def test_the_schedule_of_the_sample_is_one_and_says_the_defaults(file: Path) -> None:
+    file.write_text(re.sub(r"^# (?=[a-z_]+ = |\[\[)", "", SAMPLE.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    payload = b'{"to":["ada@example.org"]}'
+    sample = NewSchedule("nightly-report", "report", "0 3 * * *", timezone="Europe/Berlin", payload=payload)
+    assert read(str(file)) == (sample,)
 
 
 def test_a_file_without_any_declares_that_there_are_none_and_no_file_declares_nothing(file: Path) -> None:
@@ -136,23 +147,17 @@ def test_applying_tells_the_dispatchers_afterwards_and_logs_names_that_others_ha
     assert f"{file}: schedule 'one' was made by the API" in caplog.text
 
 
-def test_a_file_that_went_wrong_changes_nothing_when_it_is_read_again(
-    file: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_that_went_wrong_changes_nothing_when_it_is_read_again(file: Path) -> None:
     file.write_text(ONE)
     shelf = Shelf()
     configured = ConfiguredSchedules(str(file), shelf, lambda: None)
-    configured.reload()
+    configured.apply()
     before = shelf.declared
     assert before
     for text in ("[[schedule]]\nname = 'one'", "[[", None):
         file.unlink() if text is None else file.write_text(text)
-        with pytest.raises(ConfigurationError):
+        with pytest.raises(ConfigurationError, match=str(file)):
             configured.apply()
-        with caplog.at_level(logging.ERROR):
-            caplog.clear()
-            configured.reload()
-        assert str(file) in caplog.text
         assert shelf.declared is before
 
 
