@@ -27,6 +27,7 @@ STATEFUL = {
     "pushes",
     "shortener",
     "stock",
+    "watch",
 }  # tested in test_stateful_examples.py
 TESTED = STATELESS | STATEFUL
 

@@ -227,3 +227,27 @@ def test_stock_counts_what_orders_tells_it(ours: Running) -> None:
         assert post_json(ours, "/orders", wrong).status == 422
     counts = eventually(lambda: ours.call("GET", "/stock").json, lambda got: sum(got.values()) >= 6)
     assert counts == {"tea": 5, "cup": 1}
+
+def test_watch_looks_when_its_schedule_says_and_tells_of_what_changed(ours: Running) -> None:
+    fresh(ours, "watch")
+    (own,) = ours.api("GET", "schedules?script=watch").json["items"]
+    assert (own["name"], own["origin"], own["cron"], own["missed"]) == ("watch", "bundle", "*/5 * * * *", "skip")
+    page = Feed()
+
+    def seen() -> object:
+        return ours.call("GET", "/fn/watch").json["pages"][0].get("up")
+
+    with page.serving():
+        ours.set("watch", {"env": {"PAGES": page.url}})
+        assert (seen(), page.asked) == (None, 0)
+        often = {"script": "watch", "cron": "* * * * * *"}  # nobody waits for five minutes
+        assert ours.api("PUT", "schedules/watch-often", often).status == 201
+        eventually(seen, lambda up: up is True)
+        page.status = 503
+        eventually(seen, lambda up: up is False)
+        page.status = 200
+        eventually(seen, lambda up: up is True)
+        assert ours.api("DELETE", "schedules/watch-often").status == 204
+        told = ours.api("GET", "events?type=page.*").json["items"]
+        assert {(event["type"], event["subject"]) for event in told} == {("page.up", page.url), ("page.down", page.url)}
+        eventually(lambda: ours.api("GET", "schedules/watch-often/slots?state=queued").json["items"], lambda it: not it)
