@@ -228,6 +228,7 @@ def test_stock_counts_what_orders_tells_it(ours: Running) -> None:
     counts = eventually(lambda: ours.call("GET", "/stock").json, lambda got: sum(got.values()) >= 6)
     assert counts == {"tea": 5, "cup": 1}
 
+
 def test_watch_looks_when_its_schedule_says_and_tells_of_what_changed(ours: Running) -> None:
     fresh(ours, "watch")
     (own,) = ours.api("GET", "schedules?script=watch").json["items"]
