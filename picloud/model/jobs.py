@@ -12,6 +12,12 @@ JOB_ATTEMPTS_MAX = 100
 JOB_DELAY_S_MAX = 366 * 24 * 60 * 60
 JOB_CRASHES_MAX = 10  # attempts that came to no end: then it is dead
 
+# What PiCloud's own keys begin with, and no script's: else whoever guesses one has another's job taken for its twin,
+# or keeps whoever makes a schedule's jobs waiting.
+KEYS_OF_REQUESTS = "request:"  # with the setting `idempotency`
+KEYS_OF_DELIVERIES = "webhook:"
+LANES_OF_SCHEDULES = "schedule "
+
 
 class JobState(enum.StrEnum):
     """What has become of a job."""

@@ -17,13 +17,11 @@ import msgspec
 
 from picloud.errors import ConfigurationError, Unauthorized
 from picloud.messages.writing import send_json
-from picloud.model import NewJob, Program, Request, Trigger, Webhook
+from picloud.model import KEYS_OF_DELIVERIES, NewJob, Program, Request, Trigger, Webhook
 from picloud.orchestrator.dispatch import RequestSource
 from picloud.orchestrator.enqueue import JobStore
-from picloud.orchestrator.webhooks import Unusable, challenge_of, keys_of, read, verify
+from picloud.orchestrator.webhooks import Known, Unusable, challenge_of, keys_of, read, verify
 from picloud.sealing import CannotOpen
-
-KEY_PREFIX = "webhook:"  # of the key of a delivery's job
 
 _log = logging.getLogger(__name__)
 
@@ -55,12 +53,12 @@ class Deliveries:
             raise falcon.HTTPMethodNotAllowed(["POST"])
         request = source.read("", program.settings.limits.request_bytes)
         delivery = read(webhook, request.headers, request.body)  # first: without a signature it costs no look-up
-        identifier = verify(webhook, self._keys(program.script, webhook), delivery, self._clock())
+        known_by = verify(webhook, self._keys(program.script, webhook), delivery, self._clock())
         challenge = challenge_of(webhook, request.body)
         if challenge is not None:
             _repeat(challenge, resp)
             return
-        added = self._jobs.add(_job(program, webhook, request, identifier))
+        added = self._jobs.add(_job(program, webhook, request, known_by))
         send_json(resp, {"job": added.job.id}, 202)
 
     def _keys(self, script: str, webhook: Webhook) -> list[bytes]:
@@ -76,10 +74,10 @@ class Deliveries:
         )
 
 
-def _job(program: Program, webhook: Webhook, request: Request, identifier: str) -> NewJob:
-    event = msgspec.json.encode({"webhook": webhook.preset, "id": identifier})
+def _job(program: Program, webhook: Webhook, request: Request, known_by: Known) -> NewJob:
+    event = msgspec.json.encode({"webhook": webhook.preset, "id": known_by.id})
     asked = replace(request, trigger=Trigger.JOB, idempotency_key=None, event=event)
-    return NewJob(program.script, asked, key=KEY_PREFIX + identifier)
+    return NewJob(program.script, asked, key=KEYS_OF_DELIVERIES + known_by.key)
 
 
 def _repeat(challenge: str, resp: falcon.Response) -> None:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from picloud.model import (
+    LANES_OF_SCHEDULES,
     DueSchedule,
     Missed,
     NewJob,
@@ -56,9 +57,8 @@ def job_of(it: Schedule, due_at: datetime) -> NewJob:
     event = msgspec.json.encode({"schedule": it.name, "due_at": due_at})
     request = Request("", "POST", "/", "", _HEADERS, it.payload, trigger=Trigger.SCHEDULE, event=event)
     in_order = it.overlap is Overlap.QUEUE or (it.overlap is Overlap.SKIP and it.missed is Missed.RUN_ALL)
-    return NewJob(
-        it.script, request, due_at=due_at + jitter(it, due_at), ordering_key=f"schedule {it.name}" if in_order else None
-    )
+    lane = f"{LANES_OF_SCHEDULES}{it.name}" if in_order else None
+    return NewJob(it.script, request, due_at=due_at + jitter(it, due_at), ordering_key=lane)
 
 
 def jitter(it: Schedule, due_at: datetime) -> timedelta:

@@ -13,7 +13,7 @@ import falcon
 
 from picloud.errors import InvalidRequest
 from picloud.messages.writing import send_json
-from picloud.model import AddedJob, NewJob, Program, Trigger
+from picloud.model import KEYS_OF_REQUESTS, AddedJob, NewJob, Program, Trigger
 from picloud.orchestrator import idempotency
 from picloud.orchestrator.dispatch import RequestSource
 
@@ -46,7 +46,7 @@ class Enqueuing:
         claim = idempotency.claim_of(program, request)
         # the key is the job's: each of its runs is a request without one
         sent = replace(request, trigger=Trigger.JOB, idempotency_key=None)
-        added = self._jobs.add(NewJob(program.script, sent, key=claim.key if claim else None))
+        added = self._jobs.add(NewJob(program.script, sent, key=KEYS_OF_REQUESTS + claim.key if claim else None))
         if claim and added.twin and idempotency.fingerprint(added.twin) != claim.fingerprint:
             raise InvalidRequest.of(idempotency.HEADER, idempotency.ANOTHER)
         return added

@@ -42,6 +42,15 @@ class Delivery:
     timestamp: str | None = None
     id: str | None = None
     id_field: str | None = None  # of its JSON, where the id stands
+    is_id_signed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a delivery is known by."""
+
+    id: str  # that its sender gave it, or a hash
+    key: str  # the same for the same delivery, and for no other, whoever says what it is
 
 
 class _Headers:
@@ -74,7 +83,7 @@ def read(webhook: Webhook, headers: Iterable[tuple[str, str]], body: bytes) -> D
     return _READERS[webhook.preset](webhook, _Headers(headers), body)
 
 
-def verify(webhook: Webhook, keys: Sequence[bytes], delivery: Delivery, now: float) -> str:
+def verify(webhook: Webhook, keys: Sequence[bytes], delivery: Delivery, now: float) -> Known:
     """What a delivery is known by, if it is signed with one of the keys; Unauthorized. ``now`` in s.
 
     When the same is delivered again, it is known by the same.
@@ -83,7 +92,11 @@ def verify(webhook: Webhook, keys: Sequence[bytes], delivery: Delivery, now: flo
         raise Unauthorized(f"the signature in {delivery.header} is not that of this body with this webhook's secret")
     if delivery.timestamp is not None:
         _check_time(delivery.timestamp, webhook.tolerance_s or TOLERANCE_S, now)
-    return _known_by(delivery.id or _text_of(delivery.body, delivery.id_field), delivery.content)
+    identifier = _known_by(delivery.id or _text_of(delivery.body, delivery.id_field), delivery.content)
+    if delivery.id is None or delivery.is_id_signed:
+        return Known(identifier, identifier)
+    # Whoever got hold of one delivery could send it with the id of one to come, which would then be taken for its twin.
+    return Known(identifier, f"{identifier} {hashlib.sha256(delivery.body).hexdigest()}")
 
 
 def challenge_of(webhook: Webhook, body: bytes) -> str | None:
@@ -151,7 +164,7 @@ def _time(text: str, name: str) -> str:
 def _github(_: Webhook, headers: _Headers, body: bytes) -> Delivery:
     name = "X-Hub-Signature-256"
     signature = _behind("sha256=", headers.need(name), name)
-    return Delivery(body, name, body, [signature], id=headers.get("X-GitHub-Delivery"))
+    return Delivery(body, name, body, [signature], id=headers.get("X-GitHub-Delivery"), is_id_signed=False)
 
 
 def _stripe(_: Webhook, headers: _Headers, body: bytes) -> Delivery:
@@ -185,9 +198,9 @@ def _custom(webhook: Webhook, headers: _Headers, body: bytes) -> Delivery:
     signature = signature.rstrip("=") if webhook.encoding is Encoding.BASE64 else signature.lower()
     identifier = headers.get(webhook.id_header) if webhook.id_header else None
     if webhook.timestamp_header is None:
-        return Delivery(body, name, body, [signature], id=identifier)
+        return Delivery(body, name, body, [signature], id=identifier, is_id_signed=False)
     time = _time(headers.need(webhook.timestamp_header), webhook.timestamp_header)
-    return Delivery(body, name, time.encode() + b"." + body, [signature], time, id=identifier)
+    return Delivery(body, name, time.encode() + b"." + body, [signature], time, id=identifier, is_id_signed=False)
 
 
 def _behind(prefix: str, value: str, name: str) -> str:

@@ -158,7 +158,7 @@ def test_who_sends_the_same_again_with_its_key_gets_the_same_job(ours: Running, 
     again = ask(ours, keyed, idempotency_key="k 1", x_other="2")
     assert (accepted(again), again.header("idempotent-replayed")) == (job, "true")
     script, key, request = stored(ours, job)
-    assert (script, key, dict(request.headers)["idempotency-key"]) == ("keyed", "k 1", "k 1")
+    assert (script, key, dict(request.headers)["idempotency-key"]) == ("keyed", "request:k 1", "k 1")
     other = ask(ours, keyed, b"another body", idempotency_key="k 1")
     assert (other.status, other.problem) == (422, "invalid-request")
     assert "another request" in other.json["detail"]
@@ -174,7 +174,7 @@ def test_of_many_at_once_with_one_key_one_makes_the_job(ours: Running, keyed: st
 def test_invoke_takes_a_key_too(ours: Running, keyed: str) -> None:
     headers = LATER | {"authorization": f"Bearer {ours.token}", "idempotency-key": "by hand"}
     jobs = {accepted(ours.call("POST", "/api/v1/scripts/keyed/invoke", b"x", headers)) for _ in range(2)}
-    assert [stored(ours, job)[1] for job in jobs] == ["by hand"]
+    assert [stored(ours, job)[1] for job in jobs] == ["request:by hand"]
 
 
 def test_without_the_setting_a_key_is_the_script_s_own_business(ours: Running) -> None:

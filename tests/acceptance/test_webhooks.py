@@ -122,7 +122,8 @@ def test_a_signed_delivery_is_a_job_before_its_answer_and_once(
     again = ours.call("POST", f"/fn/{name}/below?x=1&x=2", body, headers(body))
     assert (again.status, again.json) == (202, {"job": job.id})
     assert jobs(ours, name) == [job]
-    assert job.key == f"webhook:{identifier}"
+    of_body = f" {hashlib.sha256(body).hexdigest()}" if webhook["preset"] in ("github", "custom") else ""  # not signed
+    assert job.key == f"webhook:{identifier}{of_body}"
     request = job.request
     assert (request.method, request.path, request.query_string) == ("POST", f"/fn/{name}/below", "x=1&x=2")
     assert (request.body, request.trigger, request.params) == (body, Trigger.JOB, (("rest", "below"),))
@@ -186,6 +187,21 @@ def test_deliveries_of_the_same_at_once_are_one_job(ours: Running) -> None:
     assert {(it.status, it.json["job"]) for it in answers} == {(202, job.id)}
     assert ours.call("POST", "/fn/crowded", BODY, github(BODY, "another")).json != {"job": job.id}
     assert len(jobs(ours, "crowded")) == 2
+
+
+@pytest.mark.parametrize(("webhook", "headers"), [({"preset": "github"}, github), (CUSTOM, custom)])
+def test_who_has_one_delivery_cannot_take_the_id_of_another(
+    ours: Running, webhook: dict[str, object], headers: Headers
+) -> None:
+    name = f"claimed-{webhook['preset']}"
+    deploy(ours, name, webhook)
+    seen, real = b'{"n": 1}', b'{"n": 2}'
+    of_real = {key: value for key, value in headers(real).items() if "delivery" in key or "id" in key}
+    assert of_real, "it has an id"
+    assert ours.call("POST", f"/fn/{name}", seen, headers(seen) | of_real).status == 202
+    for _ in range(2):
+        assert ours.call("POST", f"/fn/{name}", real, headers(real)).status == 202
+    assert [job.request.body for job in jobs(ours, name)] == [seen, real]
 
 
 def test_without_an_id_what_was_signed_is_stored_once(ours: Running) -> None:
@@ -364,7 +380,8 @@ def test_while_the_database_is_away_it_is_to_be_delivered_again(ours: Running) -
         assert (answer.status, answer.problem) == (503, "database-unavailable")
         assert ours.call("POST", "/fn/patient", BODY, github(b"")).status == 401
     assert ours.call("POST", "/fn/patient", BODY, github(BODY, "again")).status == 202
-    assert [job.key for job in jobs(ours, "patient")] == ["webhook:before", "webhook:again"]
+    ids = [json.loads(job.request.event)["id"] for job in jobs(ours, "patient")]
+    assert ids == ["before", "again"]
 
 
 def test_a_script_that_is_at_its_limit_misses_no_delivery(ours: Running) -> None:

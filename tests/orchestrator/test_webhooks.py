@@ -40,7 +40,7 @@ class Sent:
     def id(self) -> str:
         """What it is known by; Unauthorized."""
         delivery = read(self.webhook, self.headers.items(), self.body)
-        return verify(self.webhook, keys_of(self.webhook, self.secret), delivery, self.now)
+        return verify(self.webhook, keys_of(self.webhook, self.secret), delivery, self.now).id
 
     def without(self, header: str) -> "Sent":
         return replace(self, headers={name: value for name, value in self.headers.items() if name != header})

@@ -23,6 +23,9 @@ from picloud.model import (
     JOB_DELAY_S_MAX,
     JOB_KEY_BYTES_MAX,
     JOB_PRIORITY_MAX,
+    KEYS_OF_DELIVERIES,
+    KEYS_OF_REQUESTS,
+    LANES_OF_SCHEDULES,
     NewJob,
     Program,
     Request,
@@ -58,10 +61,10 @@ def table(resolver: Resolver) -> Mapping[str, Binding]:
             _request(attempt, program, payload),
             delay_ms=optional_integer(delay, "delay_s, in ms,", 0, _DELAY_MS_MAX) or 0,
             due_at=_moment(at) if at else None,
-            key=_key(key, "key"),
+            key=_key(key, "key", KEYS_OF_REQUESTS, KEYS_OF_DELIVERIES),
             max_attempts=optional_integer(attempts, "max_attempts", 1, JOB_ATTEMPTS_MAX),
             priority=optional_integer(priority, "priority", -JOB_PRIORITY_MAX, JOB_PRIORITY_MAX) or 0,
-            ordering_key=_key(ordering_key, "ordering_key"),
+            ordering_key=_key(ordering_key, "ordering_key", LANES_OF_SCHEDULES),
             sender=attempt.program.script,
         )
         sent = _send(attempt, job)
@@ -142,7 +145,10 @@ def _moment(at: bytes) -> datetime | None:
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
-def _key(field: bytes, what: str) -> str | None:
+def _key(field: bytes, what: str, *not_for_scripts: str) -> str | None:
     if len(field) > JOB_KEY_BYTES_MAX:
         raise InvalidRequest(f"{what} has at most {JOB_KEY_BYTES_MAX} bytes, not {len(field)}")
-    return text(field, what) if field else None
+    key = text(field, what) if field else None
+    if key and key.startswith(not_for_scripts):
+        raise InvalidRequest(f"{what} must not begin with {' or '.join(map(repr, not_for_scripts))}: PiCloud's own do")
+    return key
