@@ -82,30 +82,35 @@ class JobRunner:
         except NotFound:
             return 1
 
-    def run(self, claim: Claim) -> None:
-        """Run a job once, commit what becomes of it, and let go of it."""
+    def run(self, claim: Claim) -> bool:
+        """Run a job once, commit what becomes of it, and let go of it.
+
+        False: nothing ran, as the script runs as often as it may already, for others.
+        """
         try:
-            self._run(claim)
+            return self._run(claim) is not Outcome.CONCURRENCY_LIMIT
         except DatabaseUnavailable as error:  # the claim is gone with its connection: whoever is next runs it
             _log.warning("job %s of '%s' is to run again: %s", claim.job.id, claim.job.script, error)
+            return True
         finally:
             claim.close()
 
-    def _run(self, claim: Claim) -> None:
+    def _run(self, claim: Claim) -> Outcome | None:
         job = claim.job
         if job.new_crashes and (end := crash_end(job.crashes)):
             claim.leave(end)
-            return
+            return None
         try:
             program = self._resolver.resolve(job.script)
         except NotFound as error:
             claim.leave(gone(error))
-            return
+            return None
         invocation = new_id()
         claim.started(invocation, program.settings.limits.wall_ms + _LATE_MS)
         run = self._dispatched(claim, program, invocation)
         if not claim.is_over:
             claim.leave(self._end(run, job, program), invocation)
+        return run.outcome
 
     def _dispatched(self, claim: Claim, program: Program, invocation: str) -> Run:
         dispatcher = self._dispatcher.with_others(_JobAttempts(claim, self._bindings), self._journal)

@@ -10,16 +10,18 @@ ended looks again.
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from picloud.errors import DatabaseUnavailable, PicloudError
+from picloud.errors import DatabaseUnavailable, PicloudError, TransactionConflict
 from picloud.orchestrator.clock import Clock, Woken
 from picloud.orchestrator.jobs import Claim
 
 _RETRY_S = (1.0, 15.0)  # while the database is away: the first pause and the longest
+_FULL_S = 1.0  # until jobs are begun again of a script that had no place for one
 
 _log = logging.getLogger(__name__)
 
@@ -55,8 +57,8 @@ class Jobs(Protocol):
     def limit(self, script: str) -> int:
         """How many jobs of a script may run at once here; DatabaseUnavailable."""
 
-    def run(self, claim: Claim) -> None:
-        """Run one, and let go of it."""
+    def run(self, claim: Claim) -> bool:
+        """Run one, and let go of it → False: its script runs as often as it may already, for others."""
 
 
 class Loop:
@@ -72,6 +74,7 @@ class Loop:
         self._mutex = threading.Lock()  # over what follows
         self._running: Counter[str] = Counter()
         self._limits: dict[str, int] = {}
+        self._full_until: dict[str, float] = {}  # monotonic, s: scripts that others fill
 
     def run(self) -> None:
         """Until `stop`."""
@@ -81,7 +84,7 @@ class Loop:
             try:
                 pause_s = self._look(is_set=is_set)
                 is_set, failures = False, 0
-            except DatabaseUnavailable as error:
+            except (DatabaseUnavailable, TransactionConflict) as error:
                 pause_s = min(_RETRY_S[0] * 2**failures, _RETRY_S[1])
                 if not failures:
                     _log.warning("no jobs are run for now: %s", error)
@@ -110,7 +113,7 @@ class Loop:
             self._threads.submit(self._chain, claim)
         else:
             return self._timetable.next_in_s()  # who ends looks for the next job
-        return _sooner(self._queue.next_in_s(self._busy()), self._timetable.next_in_s())
+        return _sooner(self._full_s(), _sooner(self._queue.next_in_s(self._busy()), self._timetable.next_in_s()))
 
     def _begun(self) -> Claim | None:
         """A job for the place that was taken, or nothing, and the place is free again."""
@@ -127,10 +130,11 @@ class Loop:
         try:
             while claim:
                 script = claim.job.script
+                had_place = True
                 try:
-                    self._jobs.run(claim)
+                    had_place = self._jobs.run(claim)
                 finally:
-                    self._ended(script)
+                    self._ended(script, had_place=had_place)
                 claim = None if self._jobs.stopping else self._claimed()
         except PicloudError as error:
             _log.warning("a place for jobs is given up for now: %s", error)
@@ -162,15 +166,26 @@ class Loop:
             self._running[script] += 1
             return True
 
-    def _ended(self, script: str) -> None:
+    def _ended(self, script: str, *, had_place: bool) -> None:
         with self._mutex:
+            if not had_place:
+                self._full_until[script] = time.monotonic() + _FULL_S
             self._running[script] -= 1
             if not self._running[script]:
                 del self._running[script], self._limits[script]
 
     def _busy(self) -> list[str]:
         with self._mutex:
-            return [script for script, count in self._running.items() if count >= self._limits[script]]
+            now = time.monotonic()
+            self._full_until = {script: until for script, until in self._full_until.items() if until > now}
+            return [script for script, count in self._running.items() if count >= self._limits[script]] + [
+                *self._full_until
+            ]
+
+    def _full_s(self) -> float | None:
+        """When a script that others fill is to be tried again."""
+        with self._mutex:
+            return min(self._full_until.values()) - time.monotonic() if self._full_until else None
 
 
 def _sooner(one: float | None, other: float | None) -> float | None:

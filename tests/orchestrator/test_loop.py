@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from picloud.errors import DatabaseUnavailable
+from picloud.errors import DatabaseUnavailable, PicloudError, TransactionConflict
 from picloud.model import JobEnd, JobState, NewJob, Outcome, Request, Trigger
 from picloud.orchestrator.clock import Clock
 from picloud.orchestrator.jobs import Claim
@@ -34,11 +34,12 @@ class Jobs:
         self.running: Counter[str] = Counter()
         self.most: Counter[str] = Counter()  # at once
         self.ran: list[str] = []
+        self.full: set[str] = set()  # scripts that others run as often as they may
 
     def limit(self, script: str) -> int:
         return self._limits.get(script, 100)
 
-    def run(self, claim: Claim) -> None:
+    def run(self, claim: Claim) -> bool:
         script = claim.job.script
         with self._changed:
             self.running[script] += 1
@@ -50,8 +51,13 @@ class Jobs:
             self.running[script] -= 1
             self.ran.append(script)
             self._changed.notify_all()
-        claim.leave(JobEnd(JobState.DONE, Outcome.OK))
+        is_full = script in self.full
+        if is_full:
+            claim.leave(JobEnd(JobState.QUEUED, Outcome.CONCURRENCY_LIMIT, delay_ms=100))
+        else:
+            claim.leave(JobEnd(JobState.DONE, Outcome.OK))
         claim.close()
+        return not is_full
 
     def let_go(self, count: int) -> None:
         with self._changed:
@@ -61,6 +67,14 @@ class Jobs:
     def await_running(self, count: int) -> None:
         with self._changed:
             assert self._changed.wait_for(lambda: self.running.total() == count, 60)
+
+    def ran_of(self, script: str) -> int:
+        with self._changed:
+            return self.ran.count(script)
+
+    def await_ran_of(self, script: str, count: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.ran.count(script) == count, 60)
 
     def await_ran(self, count: int) -> None:
         with self._changed:
@@ -73,11 +87,12 @@ class NoTimetable:
     def __init__(self) -> None:
         self.rewound = 0
         self.failures = 0  # that are still to come
+        self.failure: type[PicloudError] = DatabaseUnavailable
 
     def make_due(self) -> None:
         if self.failures:
             self.failures -= 1
-            raise DatabaseUnavailable
+            raise self.failure
 
     def rewind(self) -> None:
         self.rewound += 1
@@ -214,13 +229,38 @@ def test_while_the_database_is_away_it_tries_again_by_itself(new_day: NewDay) ->
     assert day.timetable.rewound == 3  # until it could see to what is due
 
 
+def test_whom_somebody_s_transaction_clashed_with_tries_again(new_day: NewDay) -> None:
+    day = new_day()
+    day.send()
+    day.jobs.let_go(1)
+    day.timetable.failures, day.timetable.failure = 1, TransactionConflict
+    day.thread.start()
+    day.jobs.await_ran(1)
+
+
+def test_a_script_that_others_fill_is_left_alone_for_a_moment(new_day: NewDay) -> None:
+    """Its requests over HTTP may last: each of its jobs would be begun and refused, over and over."""
+    day = new_day()
+    day.jobs.full = {"full"}
+    day.send("full", 20)
+    day.send("free", 5)
+    day.jobs.let_go(200)
+    day.thread.start()
+    day.jobs.await_ran_of("free", 5)
+    time.sleep(0.5)
+    assert day.jobs.ran_of("full") <= PLACES
+    day.jobs.full = set()
+    day.await_done(25)
+
+
 def test_two_of_them_share_the_work(new_day: NewDay) -> None:
     one, other = new_day(), new_day()
     one.send(count=2 * PLACES)
     one.thread.start()
     other.thread.start()
-    for day in (one, other):
+    for day in (one, other):  # both: who is let go takes what the other has not claimed yet
         day.jobs.await_running(PLACES)
+    for day in (one, other):
         day.jobs.let_go(PLACES)
     one.await_done(2 * PLACES)
     assert len(one.jobs.ran) == len(other.jobs.ran) == PLACES
