@@ -23,7 +23,16 @@ from picloud.wiring.engine import Engine
 from picloud.wiring.jobs import Jobs
 from tests.running import PATIENCE_S, ROOT, eventually
 
-FAT = ("falcon", "gunicorn", "gunicorn_h1c", "click", "rich", "picloud.manager", "picloud.cli", "picloud.dashboard")
+FAT = (
+    "falcon",
+    "gunicorn",
+    "gunicorn_h1c",
+    "click",
+    "rich",
+    "picloud.manager.resources",
+    "picloud.cli",
+    "picloud.dashboard",
+)
 IMPORTED = "import sys, picloud.dispatcher; print(*sys.modules)"
 
 
