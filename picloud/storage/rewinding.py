@@ -5,7 +5,7 @@ if it had never been, and comes again in its time.
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from picloud.model import Schedule, SlotRange
 from picloud.storage.connection import Cursor
@@ -16,6 +16,8 @@ Following = Callable[[Schedule, datetime], datetime | None]
 
 Cut = Callable[[Schedule, SlotRange, datetime], SlotRange | None]
 """What is left of a range if it ends at a moment; ValueError."""
+
+_UNSET = datetime(2026, 1, 1, tzinfo=UTC)  # a clock before this was not set back: nobody has set it yet
 
 _AHEAD = f"SELECT {COLUMNS} FROM schedules WHERE next_due > %s OR next_due IS NULL ORDER BY name"
 _PUT_BACK = """UPDATE schedules SET next_due = %(next)s, error = '' WHERE name = %(name)s
@@ -34,7 +36,9 @@ _SHORTEN = """UPDATE slots SET until_at = nullif(%(last)s, due_at), count = %(co
 
 
 def rewind(cursor: Cursor, following: Following, cut: Cut, now: datetime) -> int:
-    """Go by a clock that shows `now` → how many schedules were ahead of it."""
+    """Go by a clock that shows `now` → how many schedules were ahead of it; none by one that is still to be set."""
+    if now < _UNSET:
+        return 0
     cursor.execute(_AHEAD, (now,))
     put_back = sum([_put_back(cursor, schedule_of(row), following, now) for row in cursor.fetchall()])
     cursor.execute(_UNMAKE, {"now": now})

@@ -248,6 +248,17 @@ def test_a_run_of_a_time_to_come_holds_nothing_up(
     assert slots(database)[:2] == [(0, None, 1, "missed"), (1, None, 1, "queued")]
 
 
+def test_a_board_without_a_clock_begins_in_1970_and_nothing_is_taken_back(
+    database: str, schedules: Schedules, add: AddSchedule
+) -> None:
+    add()
+    schedules.make_due(NOON + 10.5 * MINUTE)
+    before = slots(database), execute(database, "SELECT next_due FROM schedules")
+    schedules.rewind(datetime(1970, 1, 1, 0, 1, tzinfo=UTC))
+    schedules.make_due(datetime(1970, 1, 1, 0, 1, tzinfo=UTC))
+    assert (slots(database), execute(database, "SELECT next_due FROM schedules")) == before
+
+
 def test_nothing_is_put_back_if_the_clock_was_not(
     database: str, pool: Pool, ledger: SlotTable, schedules: Schedules, add: AddSchedule
 ) -> None:
