@@ -142,7 +142,15 @@ def _wrong_cron(text: str, said: str) -> str:
         return f"'{text}' is no cron expression"
     place = _FIELDS.index(bad[1])
     written = parts[place - (len(parts) == 5)]
+    if bad[1] == "day-of-month" and _is_day(written):
+        month = parts[place + 1 - (len(parts) == 5)]
+        return f"'{text}' is never due: the month '{month}' has no day {written}"
     return f"the {bad[1]} '{written}' is not valid: {_RANGES[place]}; lists 1,2 and ranges 1-5 and steps */5 of them"
+
+
+def _is_day(written: str) -> bool:
+    """Whether some month has this day of the month."""
+    return written.isdecimal() and 1 <= int(written) <= 31
 
 
 def _interval(every: str, at: str | None) -> Interval:
