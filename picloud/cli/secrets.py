@@ -41,7 +41,7 @@ def set_(name: str) -> None:
     path = _path(name)
     body = json.dumps({"value": _value(name)}).encode()
     kept = connect().call("PUT", path, body, {"content-type": "application/json"})
-    scripts = ", ".join(kept["scripts"]) or "no script yet: add it to the setting 'secrets' of one"
+    scripts = ", ".join(kept["scripts"]) or "no script yet: name it in a script's setting 'secrets' or 'webhook'"
     click.echo(f"{name} is set; granted to {scripts}")
 
 

@@ -287,7 +287,7 @@ def test_a_grant_that_cannot_be_is_refused(ours: Running, names: list[str]) -> N
 def test_the_command_line_reads_values_from_standard_input(ours: Running) -> None:
     done = ours.cli("secret", "set", "PIPED", stdin=b"from a pipe\n")
     assert (done.returncode, done.stdout) == (
-        0, b"PIPED is set; granted to no script yet: add it to the setting 'secrets' of one\n",
+        0, b"PIPED is set; granted to no script yet: name it in a script's setting 'secrets' or 'webhook'\n",
     )  # fmt: skip
     deploy(ours, "piped", SHOW, "PIPED")
     assert shown(ours, "piped", "PIPED").body == b"from a pipe"
