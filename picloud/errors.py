@@ -109,6 +109,10 @@ class Overloaded(PicloudError):
     """The server is full; try again in a moment."""
 
 
+class QueueFull(Overloaded):
+    """So many jobs of this script wait already that no more are taken; try again later."""
+
+
 class ConcurrencyLimit(PicloudError):
     """The script runs as often at once as its settings allow; try again in a moment."""
 

@@ -7,6 +7,7 @@ A pattern of types is a type, or one that ends in `.*`, which stands for one seg
 text itself, or ends in `*`, which stands for whatever follows, and be it nothing; `*` alone takes any that is there.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from picloud.errors import InvalidRequest
@@ -32,6 +33,10 @@ class SubscriptionWanted:
     def takes(self, event: Event) -> bool:
         """Whether an event is among those that are asked for."""
         return self.type in type_patterns(event.type) and comes_from(self.source, self.subject, event)
+
+    def is_of(self, scripts: Collection[str]) -> bool:
+        """Whether it takes what these scripts publish as themselves, and nothing of others."""
+        return self.source in {f"/scripts/{script}" for script in scripts}
 
     def __str__(self) -> str:
         more = [f"{name} {value}" for name, value in (("source", self.source), ("subject", self.subject)) if value]

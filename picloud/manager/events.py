@@ -35,8 +35,8 @@ class SubscriptionRepository(Protocol):
     def get(self, identifier: int, only: Collection[str] | None) -> Subscription:
         """One; NotFound."""
 
-    def add(self, script: str, wanted: SubscriptionWanted) -> Subscription:
-        """Store one; Conflict; NotFound: there is no such script."""
+    def add(self, script: str, wanted: SubscriptionWanted, only: Collection[str] | None) -> Subscription:
+        """Store one; Conflict; NotFound: there is no such script; Forbidden: it takes what others publish."""
 
     def delete(self, identifier: int, only: Collection[str] | None) -> None:
         """Drop one; NotFound."""
@@ -84,9 +84,9 @@ class Subscriptions:
         """One; NotFound."""
         return self._repository.get(identifier, only)
 
-    def add(self, script: str, wanted: SubscriptionWanted) -> Subscription:
-        """Have a script hear of events from now on. NotFound: there is none; Conflict: it does."""
-        return self._repository.add(script, wanted)
+    def add(self, script: str, wanted: SubscriptionWanted, only: Collection[str] | None = None) -> Subscription:
+        """Have a script hear of events from now on. NotFound: there is none; Conflict: it does; Forbidden."""
+        return self._repository.add(script, wanted, only)
 
     def delete(self, identifier: int, only: Collection[str] | None = None) -> None:
         """Drop one; NotFound."""

@@ -10,6 +10,8 @@ JOB_KEY_BYTES_MAX = 512  # of UTF-8: a key, an ordering key
 JOB_PRIORITY_MAX = 100  # and as far below 0
 JOB_ATTEMPTS_MAX = 100
 JOB_DELAY_S_MAX = 366 * 24 * 60 * 60
+JOBS_QUEUED_MAX = 10_000  # of one script, that are sent by requests and by scripts
+JOBS_QUEUED_BYTES_MAX = 256 * 1024 * 1024  # their requests, as PostgreSQL packs them
 JOB_CRASHES_MAX = 10  # attempts that came to no end: then it is dead
 
 # What PiCloud's own keys begin with, and no script's: else whoever guesses one has another's job taken for its twin,

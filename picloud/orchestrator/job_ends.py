@@ -26,8 +26,9 @@ def end_of(run: Run, job: ClaimedJob, retry: Retry, chance: Chance) -> JobEnd:
     outcome, error = (Outcome.SCRIPT_ERROR, _answered(run)) if run.outcome is Outcome.OK else (run.outcome, run.detail)
     failed = job.attempts + 1
     if not run.retry or failed >= (job.max_attempts or retry.max_attempts):
-        return JobEnd(JobState.DEAD, outcome, error, counts=True)
-    return JobEnd(JobState.QUEUED, outcome, error, delay_ms=backoff_ms(retry, failed, chance), counts=True)
+        return JobEnd(JobState.DEAD, outcome, error, counts=True, response=run.response)
+    pause_ms = backoff_ms(retry, failed, chance)
+    return JobEnd(JobState.QUEUED, outcome, error, pause_ms, counts=True, response=run.response)
 
 
 def crash_end(crashes: int, error: str = "") -> JobEnd | None:

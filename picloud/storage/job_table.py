@@ -28,7 +28,7 @@ from picloud.model import (
     Trigger,
 )
 from picloud.storage.connection import Cursor, LockTimeout
-from picloud.storage.jobs import BURY_RUNS, CANCEL, RUNS_NOW, send, through
+from picloud.storage.jobs import BURY_RUNS, CANCEL, RUNS_NOW, refuse_if_full, send, through
 from picloud.storage.pool import Pool
 from picloud.storage.rows import found
 
@@ -103,8 +103,9 @@ class JobTable:
         self._ring = ring
 
     def add(self, job: NewJob) -> AddedJob:
-        """Store one, unless there is one of its script with its key."""
+        """Store one, unless there is one of its script with its key; QueueFull."""
         with self._pool.transaction() as cursor:
+            refuse_if_full(through(cursor), job.script)
             sent = send(through(cursor), job)
             one = {"id": sent.id, "only": None}
             stored = _history(cursor, one).job

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from picloud.model import NewJob, SentJob, new_id
+from picloud.errors import QueueFull
+from picloud.model import JOBS_QUEUED_BYTES_MAX, JOBS_QUEUED_MAX, NewJob, SentJob, new_id
 from picloud.storage.connection import Cursor, LockTimeout
 from picloud.storage.pool import Pool
 
@@ -29,6 +30,9 @@ _SEND = """INSERT INTO jobs
     coalesce(%(due_at)s::timestamptz, clock_timestamp() + %(delay_ms)s * interval '1 ms'),
     %(key)s, %(ordering_key)s, %(position)s, %(max_attempts)s, %(sender)s)
   ON CONFLICT (script, key) WHERE key IS NOT NULL AND state <> 'cancelled' DO NOTHING RETURNING 1"""
+
+_QUEUED = """SELECT count(*), coalesce(sum(pg_column_size(request)), 0)
+  FROM (SELECT request FROM jobs WHERE script = %(script)s AND state = 'queued' LIMIT %(most)s) AS waiting"""
 
 _TWIN = "SELECT id::text FROM jobs WHERE script = %(script)s AND key = %(key)s AND state <> 'cancelled'"
 
@@ -70,6 +74,13 @@ def send(run: Run, job: NewJob) -> SentJob:
             return SentJob(str(row["id"]), created=True)
 
 
+def refuse_if_full(run: Run, script: str) -> None:
+    """QueueFull if as many of a script's jobs wait as may, or as large ones; a few more than that come in at once."""
+    ((count, size),) = run(_QUEUED, {"script": script, "most": JOBS_QUEUED_MAX})
+    if count >= JOBS_QUEUED_MAX or size >= JOBS_QUEUED_BYTES_MAX:
+        raise QueueFull(f"{count} jobs of '{script}' wait already, and no more are taken; try again later")
+
+
 def next_position(run: Run, script: str, ordering_key: str) -> int:
     """The end of a lane, which nobody else extends until the transaction has ended."""
     return int(run(_POSITION, {"script": script, "ordering_key": ordering_key})[0][0])
@@ -109,9 +120,13 @@ class Jobs:
 
     def __init__(self, work: Work) -> None:
         self._work = work
+        self._looked_at: set[str] = set()  # scripts whose queue had room, and has for what one invocation may send
 
     def send(self, job: NewJob) -> SentJob:
-        """Store one with all else that the invocation does."""
+        """Store one with all else that the invocation does; QueueFull."""
+        if job.script not in self._looked_at:
+            refuse_if_full(self._work.write, job.script)
+            self._looked_at.add(job.script)
         self._work.will_ring()
         return send(self._work.write, job)
 

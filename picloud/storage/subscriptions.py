@@ -5,7 +5,7 @@ Nobody keeps a copy of them: who publishes an event reads those that could take 
 
 from collections.abc import Collection, Sequence
 
-from picloud.errors import Conflict
+from picloud.errors import Conflict, Forbidden
 from picloud.model import Subscription
 from picloud.storage.connection import Cursor
 from picloud.storage.pool import Pool
@@ -53,8 +53,9 @@ class SubscriptionTable:
             cursor.execute(f"{_SUBSCRIPTION} {_ONE}", {"id": identifier, "only": _list(only)})
             return Subscription(*found(cursor.fetchone(), _missing(identifier)))
 
-    def add(self, script: str, wanted: SubscriptionWanted) -> Subscription:
-        """Store one; Conflict: the script has it; NotFound: there is no such script."""
+    def add(self, script: str, wanted: SubscriptionWanted, only: Collection[str] | None = None) -> Subscription:
+        """Store one; Conflict: the script has it; NotFound: no such script; Forbidden: it takes others' events."""
+        _require_own(wanted, only)
         with self._pool.transaction() as cursor:
             cursor.execute(_LOCK_SCRIPT, (script,))
             (script_id,) = found(cursor.fetchone(), f"there is no script '{script}'")
@@ -71,14 +72,31 @@ class SubscriptionTable:
             found(cursor.fetchone(), _missing(identifier))
 
 
-def replace_declared(cursor: Cursor, script_id: int, wanted: Sequence[SubscriptionWanted]) -> None:
-    """Make the subscriptions that a script declares itself exactly these, in the caller's transaction."""
+def replace_declared(
+    cursor: Cursor, script_id: int, wanted: Sequence[SubscriptionWanted], only: Collection[str] | None = None
+) -> None:
+    """Make the subscriptions that a script declares itself exactly these, in the caller's transaction.
+
+    Forbidden: one that is not there yet takes others' events, and who asks may know of none but ``only``.
+    """
     sought = {_key(it) for it in wanted}
     cursor.execute(_DECLARED, (script_id,))
-    gone = [identifier for identifier, *key in cursor.fetchall() if tuple(key) not in sought]
+    there = {tuple(key): identifier for identifier, *key in cursor.fetchall()}
+    for it in wanted:
+        if _key(it) not in there:
+            _require_own(it, only)
+    gone = [identifier for key, identifier in there.items() if key not in sought]
     cursor.execute("DELETE FROM subscriptions WHERE id = ANY(%s)", (gone,))
     for key in sorted(sought):
         cursor.execute(_DECLARE, (script_id, *key))
+
+
+def _require_own(wanted: SubscriptionWanted, only: Collection[str] | None) -> None:
+    """Forbidden for what would tell a limited token's scripts of others."""
+    if only is not None and not wanted.is_of(only):
+        raise Forbidden(
+            f"'{wanted}': with a token that is limited to scripts, source must be /scripts/NAME of one of them"
+        )
 
 
 def _key(wanted: SubscriptionWanted) -> Key:

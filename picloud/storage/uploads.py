@@ -121,7 +121,7 @@ def apply(
     if declared.routes is not None:
         replace_routes(cursor, script.id, declared.routes, only)
     if declared.subscriptions is not None:
-        replace_subscriptions(cursor, script.id, declared.subscriptions)
+        replace_subscriptions(cursor, script.id, declared.subscriptions, only)
     if declared.schedules is not None:
         replace_own(through(cursor), Maker(Origin.BUNDLE, script.id), declared.schedules, only)
 

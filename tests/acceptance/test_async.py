@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from picloud.auth import Scope
-from picloud.model import Request, Trigger
+from picloud.model import JOBS_QUEUED_MAX, Request, Trigger
 from tests.acceptance.test_resilience import await_listeners, database_away
 from tests.fixtures_postgres import execute
 from tests.running import Answer, Running, running
@@ -211,3 +211,22 @@ def test_while_the_database_is_away_nothing_is_promised(ours: Running) -> None:
         assert answer.header("location") is None
         assert ours.call("GET", "/fn/later").status == 201, "who waits is answered"
     accepted(ask(ours, "/fn/later"))
+
+
+def test_a_queue_that_is_full_takes_no_more_from_requests_and_from_scripts(ours: Running) -> None:
+    ours.deploy("full", "return 1")
+    ours.deploy("filler", 'return tostring(pcall(jobs.send, "full")) .. " " .. select(2, pcall(jobs.send, "full"))')
+    execute(
+        ours.database_url,
+        "INSERT INTO jobs (id, script, trigger, request, priority, due_at)"
+        " SELECT gen_random_uuid(), 'full', 'job', '', 0, now() + interval '1 day' FROM generate_series(1, %s)",
+        JOBS_QUEUED_MAX,
+    )
+    refused = ours.call("POST", "/fn/full", b"", {"prefer": "respond-async"})
+    assert (refused.status, refused.problem, refused.header("retry-after")) == (503, "overloaded", "1")
+    assert "10000 jobs of 'full' wait already" in refused.json["detail"]
+    told = ours.call("GET", "/fn/filler").body.decode()
+    assert told.startswith("false ")
+    assert "10000 jobs of 'full' wait already" in told
+    execute(ours.database_url, "DELETE FROM jobs WHERE script = 'full'")
+    assert ours.call("POST", "/fn/full", b"", {"prefer": "respond-async"}).status == 202

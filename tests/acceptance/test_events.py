@@ -324,7 +324,9 @@ def test_a_token_that_is_limited_subscribes_its_scripts_and_publishes_nothing(ou
     assert ask("POST", "subscriptions", {"type": kind, "script": "not-for-limited"}).status == 403
     assert ask("GET", f"subscriptions/{theirs}").status == 404
     assert ask("DELETE", f"subscriptions/{theirs}").status == 404
-    own = ask("POST", "subscriptions", {"type": kind, "script": "shop"})
+    for source in ({}, {"source": "/scripts/*"}, {"source": "/scripts/other"}):  # it would hear of others
+        assert ask("POST", "subscriptions", {"type": kind, "script": "shop", **source}).status == 403
+    own = ask("POST", "subscriptions", {"type": kind, "script": "shop", "source": "/scripts/shop"})
     assert own.status == 201
     assert [it["script"] for it in ask("GET", "subscriptions").json["items"]] == ["shop"]
     assert ask("DELETE", f"subscriptions/{own.json['id']}").status == 204

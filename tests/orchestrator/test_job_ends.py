@@ -42,9 +42,11 @@ def test_a_jobs_own_number_of_attempts_goes_before_the_scripts(failed: int, stat
     assert ends(Run(Outcome.TIMEOUT), job(failed, max_attempts=5)).state is state
 
 
-def test_an_answer_that_undoes_what_was_done_is_a_failure() -> None:
-    run = Run(Outcome.OK, Response(409, (), b""), committed=False)
-    expected = JobEnd(JobState.QUEUED, Outcome.SCRIPT_ERROR, "error{…} answered 409", 1000, counts=True)
+def test_an_answer_that_undoes_what_was_done_is_a_failure_and_kept() -> None:
+    answer = Response(409, (), b"why")
+    run = Run(Outcome.OK, answer, committed=False)
+    error = "error{…} answered 409"
+    expected = JobEnd(JobState.QUEUED, Outcome.SCRIPT_ERROR, error, 1000, counts=True, response=answer)
     assert ends(run, job()) == expected
 
 

@@ -60,10 +60,11 @@ class SubscriptionsResource:
 
         `order.*` takes `order.created` and `order.item.added`, not `order`; `*` takes all. `source` and `subject` are
         texts, or end in `*`; what is left out takes any. `conflict`: the script has the very same.
+        A token that is limited to scripts subscribes to what those publish: `source` is `/scripts/NAME` of one of them.
         """
         req.context.principal.require(Scope.DEPLOY, body.script)
         wanted = SubscriptionWanted(body.type, body.source, body.subject)
-        added = self._subscriptions.add(body.script, wanted)
+        added = self._subscriptions.add(body.script, wanted, req.context.principal.scripts)
         resp.location = f"/api/v1/subscriptions/{added.id}"
         send_json(resp, added, 201)
 

@@ -21,6 +21,9 @@ def granted(resolver: Resolver, name: str, asking: Program) -> Program:
 
 
 def check(program: Program, asking: Program) -> None:
-    """Forbidden: what a token guards, no script opens to everybody by having it run."""
-    if program.settings.access is Access.TOKEN and program.script not in (asking.script, *asking.settings.invoke):
-        raise Forbidden(f"'{program.script}' wants a token: to invoke it, this script's setting `invoke` must name it")
+    """Forbidden: what a token or a signature guards, no script opens to everybody by having it run."""
+    settings = program.settings
+    is_guarded = settings.access is Access.TOKEN or settings.webhook is not None
+    if is_guarded and program.script not in (asking.script, *asking.settings.invoke):
+        wanted = "signed deliveries" if settings.webhook else "a token"
+        raise Forbidden(f"'{program.script}' wants {wanted}: to invoke it, this script's setting `invoke` must name it")

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from picloud.errors import InvalidRequest, NotFound
+from picloud.errors import InvalidRequest, NotFound, QueueFull
 from picloud.model import (
     JOB_ATTEMPTS_MAX,
     JOB_DELAY_S_MAX,
@@ -96,7 +96,10 @@ def _send(attempt: Attempt, job: NewJob) -> SentJob:
     attempt.shared.sent_bytes += len(job.request.body)
     if attempt.shared.sent_bytes > SENT_BYTES_MAX:
         raise InvalidRequest(f"the payloads of one invocation have at most {SENT_BYTES_MAX} bytes together")
-    return attempt.work().jobs.send(job)
+    try:
+        return attempt.work().jobs.send(job)
+    except QueueFull as full:
+        raise InvalidRequest(str(full)) from None
 
 
 def _request(attempt: Attempt, program: Program, payload: bytes, event: bytes = b"") -> Request:

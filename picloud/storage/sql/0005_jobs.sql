@@ -29,6 +29,7 @@ CREATE UNIQUE INDEX jobs_by_key ON jobs (script, key) WHERE key IS NOT NULL AND 
 CREATE INDEX jobs_ready ON jobs (priority DESC, due_at, id) WHERE state = 'queued';
 CREATE INDEX jobs_due ON jobs (due_at) WHERE state = 'queued';
 CREATE INDEX jobs_in_order ON jobs (script, ordering_key, position) WHERE state = 'queued' AND ordering_key IS NOT NULL;
+CREATE INDEX jobs_queued ON jobs (script) WHERE state = 'queued';
 CREATE INDEX jobs_by_script ON jobs (script, id DESC);
 CREATE INDEX jobs_dead ON jobs (id DESC) WHERE state = 'dead';
 
