@@ -69,7 +69,8 @@ def retry(identifiers: tuple[object, ...], data: str | None, every: bool, name: 
         _retry(client, identifier, body)
         click.echo(f"job {identifier} is queued again")
     if every:
-        click.echo(f"{sum(_retried(client, name, body))} jobs are queued again")
+        count = sum(_retried(client, name, body))
+        click.echo("1 job is queued again" if count == 1 else f"{count} jobs are queued again")
 
 
 @dead.command("purge")
