@@ -231,6 +231,8 @@ def test_a_starter_is_deployed_as_it_is(picloud: Running, tmp_path: Path) -> Non
     toml.write_text(re.sub(r"^# (\[|[A-Za-z_]+ = )", r"\1", toml.read_text(), flags=re.MULTILINE))  # every comment out
     assert text(picloud.cli("run", str(tmp_path / "starter"), "--path", "/hi/you")) == "hi you\n"
     text(picloud.cli("deploy", str(tmp_path / "starter")))
+    assert picloud.call("GET", "/hi/you").status == 405  # with all of it, webhooks are what it takes …
+    assert picloud.api("PATCH", "scripts/starter/settings", {"webhook": None}).status == 200  # … and all else without
     assert picloud.call("GET", "/hi/you", headers={"authorization": f"Bearer {picloud.token}"}).body == b"hi you\n"
     settings = json.loads(text(picloud.cli("settings", "show", "starter", "--json")))
     assert (settings["limits"]["wall_ms"], settings["cors"]["origins"]) == (2000, ["https://example.org"])
