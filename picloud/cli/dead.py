@@ -8,8 +8,8 @@ import click
 
 from picloud.cli.client import API, ApiError, Client, connect, refused
 from picloud.cli.completion import ScriptName
-from picloud.cli.jobs import job_argument, lines_option, show_job, show_jobs
-from picloud.cli.output import as_json, show_json
+from picloud.cli.jobs import job_argument, show_job, show_jobs
+from picloud.cli.output import as_json, newest, show_json
 from picloud.cli.records import log_text
 from picloud.cli.request import read_data
 from picloud.errors import PicloudError
@@ -30,7 +30,7 @@ def dead() -> None:
 
 @dead.command("ls")
 @click.argument("name", type=ScriptName(), required=False, default="")
-@lines_option
+@newest
 @as_json
 def ls(name: str, lines: int, as_json: bool) -> None:
     """List dead letters, newest first, of all scripts or of one."""

@@ -37,8 +37,8 @@ def _missing(required: bool) -> str:
 
 def _to_do(found: Sequence[Protection]) -> dict[str, list[str]]:
     """What to do → the protections that it brings back."""
-    todo: dict[str, list[str]] = {}
+    advised: dict[str, list[str]] = {}
     for it in found:
         if not it.active and it.advice:
-            todo.setdefault(it.advice, []).append(it.name)
-    return todo
+            advised.setdefault(it.advice, []).append(it.name)
+    return advised

@@ -9,7 +9,7 @@ import click
 
 from picloud.cli.client import API, connect
 from picloud.cli.completion import ScriptName
-from picloud.cli.output import as_json, show_fields, show_json, show_rows
+from picloud.cli.output import as_json, newest, show_fields, show_json, show_rows
 from picloud.cli.request import read_data
 from picloud.cli.terminal import harmless
 from picloud.events import SPECVERSION, now
@@ -28,15 +28,7 @@ def event() -> None:
 @event.command("ls")
 @click.option("--type", "kind", metavar="PATTERN", help="Of this type: order.created, or 'order.*'.")
 @click.option("--source", metavar="PATTERN", help="From there: /shop, or '/shop/*'.")
-@click.option(
-    "-n",
-    "--lines",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=50,
-    show_default=True,
-    help="How many events, the newest.",
-)
+@newest
 @as_json
 def ls(kind: str | None, source: str | None, lines: int, as_json: bool) -> None:
     """List what was published, newest first."""

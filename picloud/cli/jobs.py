@@ -8,7 +8,7 @@ import click
 
 from picloud.cli.client import API, Client, connect, script_path
 from picloud.cli.completion import ScriptName
-from picloud.cli.output import as_json, show_fields, show_json, show_rows
+from picloud.cli.output import as_json, newest, show_fields, show_json, show_rows
 from picloud.model import JobState
 
 JOBS = f"{API}/jobs"
@@ -16,15 +16,6 @@ COLUMNS = ("id", "created_at", "script", "trigger", "state", "due_at", "attempts
 _RUN_COLUMNS = ("invocation", "started_at", "outcome")
 _COUNTS = ("queued", "running", "done", "dead", "cancelled", "due", "oldest_ms")
 
-lines_option = click.option(
-    "-n",
-    "--lines",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=50,
-    show_default=True,
-    help="How many, the newest.",
-)
 job_argument = click.argument("identifier", metavar="ID", type=click.UUID)
 
 
@@ -40,7 +31,7 @@ def job() -> None:
     help="queued, running, done, dead or cancelled.",
 )  # fmt: skip
 @click.option("--key", metavar="KEY", default="", help="That were sent with this key.")
-@lines_option
+@newest
 @as_json
 def ls(name: str, state: str | None, key: str, lines: int, as_json: bool) -> None:
     """List jobs, newest first, of all scripts or of one."""

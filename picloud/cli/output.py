@@ -22,6 +22,16 @@ _GAP = 2  # between columns
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one document.")
 
+newest = click.option(
+    "-n",
+    "--lines",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="How many, the newest.",
+)
+
 
 def show_rows(items: Iterable[dict[str, Any]], columns: Sequence[str], as_json: bool) -> None:
     """Print the named columns of each item."""

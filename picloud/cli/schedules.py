@@ -11,7 +11,7 @@ import click
 
 from picloud.cli.client import API, connect
 from picloud.cli.completion import ScriptName
-from picloud.cli.output import as_json, show_fields, show_json, show_rows
+from picloud.cli.output import as_json, newest, show_fields, show_json, show_rows
 from picloud.errors import PicloudError
 from picloud.manager.schedules import NEXT_RUNS_MAX, upcoming
 from picloud.model import Missed, Overlap, SlotState, is_script_name
@@ -134,15 +134,7 @@ def rm(name: str) -> None:
 @click.option(
     "--state", metavar="STATE", type=click.Choice([str(it) for it in SlotState]), help="queued, ran, failed, missed, …"
 )
-@click.option(
-    "-n",
-    "--lines",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=50,
-    show_default=True,
-    help="How many, the newest.",
-)
+@newest
 @as_json
 def slots(name: str, state: str | None, lines: int, as_json: bool) -> None:
     """List what became of a schedule's due times, newest first."""

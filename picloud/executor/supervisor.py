@@ -213,8 +213,8 @@ def _reap_all() -> None:
 def _unprotected(found: list[protections.Protection]) -> str:
     missing = [item for item in found if item.required and not item.active]
     reasons = "; ".join(f"{item.name}: {item.reason}" for item in missing) or "no report"
-    todo = "; ".join(dict.fromkeys(item.advice for item in missing if item.advice))
-    return f"refusing to run scripts unprotected ({reasons}). {todo or 'It is unknown why'}; see 'picloud doctor'"
+    advice = "; ".join(dict.fromkeys(item.advice for item in missing if item.advice))
+    return f"refusing to run scripts unprotected ({reasons}). {advice or 'It is unknown why'}; see 'picloud doctor'"
 
 
 def _ending(status: int) -> str:
