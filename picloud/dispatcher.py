@@ -26,7 +26,6 @@ from picloud.errors import ConfigurationError
 from picloud.executor.wakeups import Wakeups
 from picloud.wiring.jobs import build
 
-_DRAIN_S = 2.5  # for jobs that run, when it is told to stop
 _ABORT_S = 0.7  # for those that are ended then, to be put back
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _FILES = 65_536  # open at once: a job takes a few
@@ -64,12 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if _told_to_stop_within(signals, after_s):
             return 0
         try:
-            service = build(settings_module.load())
+            settings = settings_module.load()
+            service = build(settings)
         except ConfigurationError as error:
             sys.stderr.write(f"error: {error}\n")
             return 2
         _allow_files()
-        life = Life(service, signals)
+        life = Life(service, signals, drain_s=settings.drain_ms / 1000)
         status = life.run()
     if not life.is_whole:  # a thread that still runs a job would be waited for
         logging.shutdown()
@@ -80,8 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class Life:
     """From the start of a service to its end."""
 
-    def __init__(self, service: Service, signals: Wakeups) -> None:
+    def __init__(self, service: Service, signals: Wakeups, *, drain_s: float) -> None:
         self._service = service
+        self._drain_s = drain_s  # for jobs that run, when it is told to stop
         self._signals = signals
         self._ended = os.eventfd(0, os.EFD_CLOEXEC)  # readable when the service has ended
         self._has_ended = self._told_to_stop = False
@@ -105,7 +106,7 @@ class Life:
     def _stop(self) -> None:
         readiness.tell(readiness.STOPPING)
         self._service.begin_stop()
-        if not self._ends_within(_DRAIN_S):
+        if not self._ends_within(self._drain_s):
             self._service.abort()
             if not self._ends_within(_ABORT_S):
                 _log.warning("stopping, though jobs have not ended: they run again later")

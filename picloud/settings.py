@@ -24,6 +24,9 @@ INVOKE_DEPTH_MAX = 8  # of scripts that invoke each other
 
 _CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd's
 _SECRET_KEY_CREDENTIAL = "picloud-secret-key"  # noqa: S105 - a name
+_DATABASE_CREDENTIAL = (
+    "picloud-database-url"  # it may hold a password
+)
 
 _UNIX_PATH_BYTES_MAX = 107  # of a socket's address
 _LONGEST_SOCKET_NAME = "/.s.PGSQL.5432.lock"
@@ -95,6 +98,8 @@ class ServerSettings:
     """One field a setting; `about` is what the docs' table says of it."""
 
     data: Path = _setting(Path("var"), "folder of everything that lasts", _folder)
+    run: str = _setting("", "folder of sockets and locks; empty: `run` under `data`", _file)
+    executor_dir: str = _setting("", "folder of the executor's sockets and report; empty: that of `run`", _file)
     config: str = _setting("", "path of a picloud.toml; empty: none", str)
     bind: str = _setting("127.0.0.1:8080", "`host:port` or `unix:PATH` that HTTP listens on", _bind)
     database_url: str = _setting("", "a PostgreSQL of your own; empty: an embedded one under `data`", str)
@@ -109,6 +114,9 @@ class ServerSettings:
     parked_max: int = _setting(64, "how many may wait for the network beside them", _number(0, 4096))
     queue_length: int = _setting(64, "invocations of the node that may wait for a sandbox", _count(100_000))
     queue_ms: int = _setting(1000, "how long one waits before it is refused, in ms", _count(60_000))
+    drain_ms: int = _setting(
+        2500, "how long what runs may take to end when the server or the dispatcher is stopped, in ms", _count(300_000)
+    )
     jobs_concurrency: int = _setting(8, "jobs that this node runs at once", _count(256))
     trusted_proxies: str = _setting(
         "unix",
@@ -153,6 +161,8 @@ class ServerSettings:
     @property
     def run_dir(self) -> Path:
         """Folder of sockets and locks: short-lived, in `data` unless a socket's address would not fit there."""
+        if self.run:
+            return Path(self.run)
         inside = self.data / "run"
         if len(os.fsencode(inside)) + len(_LONGEST_SOCKET_NAME) + len("/pg") <= _UNIX_PATH_BYTES_MAX:
             return inside
@@ -165,14 +175,24 @@ class ServerSettings:
         return Policy(maxima, self.default_access)
 
     @property
+    def executor_run(self) -> Path:
+        """Folder of the executor's sockets, its lock and its report: of another user, if it runs as one."""
+        return Path(self.executor_dir) if self.executor_dir else self.run_dir
+
+    @property
     def executor_socket(self) -> Path:
         """Where sandboxes accept."""
-        return self.run_dir / "executor.sock"
+        return self.executor_run / "executor.sock"
 
     @property
     def reserve_socket(self) -> Path:
         """Where those accept that scripts invoke."""
-        return self.run_dir / "reserve.sock"
+        return self.executor_run / "reserve.sock"
+
+    @property
+    def protections_file(self) -> Path:
+        """What the executor says of its protections."""
+        return self.executor_run / "protections.json"
 
     @property
     def reserve(self) -> int:
@@ -220,8 +240,13 @@ def load(environ: Mapping[str, str] | None = None) -> ServerSettings:
 def _from_credentials(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """What systemd hands over to a unit (`LoadCredential=`, `LoadCredentialEncrypted=`)."""
     folder = environ.get(_CREDENTIALS, "")
-    file = Path(folder) / _SECRET_KEY_CREDENTIAL
-    return {"secret_key_file": (_CREDENTIALS, str(file))} if folder and file.exists() else {}
+    key, database = Path(folder) / _SECRET_KEY_CREDENTIAL, Path(folder) / _DATABASE_CREDENTIAL
+    found: dict[str, tuple[str, str]] = {}
+    if folder and key.exists():
+        found["secret_key_file"] = (_CREDENTIALS, str(key))
+    if folder and database.exists():
+        found["database_url"] = (_CREDENTIALS, database.read_text(encoding="utf-8").strip())
+    return found
 
 
 def document(path: str) -> dict[str, Any]:

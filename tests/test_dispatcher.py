@@ -19,6 +19,7 @@ from picloud.executor.wakeups import Wakeups
 from tests.running import PATIENCE_S, ROOT, eventually
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+DRAIN_S = 2.5
 
 
 class Service:
@@ -64,14 +65,13 @@ def signals() -> Iterator[Wakeups]:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "_DRAIN_S", 0.05)
     monkeypatch.setattr(dispatcher, "_ABORT_S", 0.05)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_is_told_to_stop_and_waits_for_what_runs(signals: Wakeups, number: signal.Signals) -> None:
     service = Service("begin_stop")
-    life = Life(service, signals)
+    life = Life(service, signals, drain_s=DRAIN_S)
     signal.raise_signal(number)
     assert life.run() == 0
     assert service.told == ["start", "begin_stop", "stop"]
@@ -81,7 +81,7 @@ def test_it_is_told_to_stop_and_waits_for_what_runs(signals: Wakeups, number: si
 @pytest.mark.usefixtures("hasty")
 def test_what_takes_too_long_is_ended(signals: Wakeups) -> None:
     service = Service("abort")
-    life = Life(service, signals)
+    life = Life(service, signals, drain_s=0.05)
     signal.raise_signal(signal.SIGTERM)
     assert life.run() == 0
     assert service.told == ["start", "begin_stop", "abort", "stop"]
@@ -91,7 +91,7 @@ def test_what_takes_too_long_is_ended(signals: Wakeups) -> None:
 @pytest.mark.usefixtures("hasty")
 def test_what_does_not_end_at_all_is_left(signals: Wakeups) -> None:
     service = Service("nothing ends it")
-    life = Life(service, signals)
+    life = Life(service, signals, drain_s=0.05)
     signal.raise_signal(signal.SIGTERM)
     assert life.run() == 0
     assert service.told == ["start", "begin_stop", "abort", "stop"]
@@ -102,7 +102,7 @@ def test_a_second_signal_does_not_cut_the_wait_short(signals: Wakeups) -> None:
     service = Service("begin_stop")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.raise_signal(number)
-    assert Life(service, signals).run() == 0
+    assert Life(service, signals, drain_s=DRAIN_S).run() == 0
     assert [what for what in service.told if what != "reload"] == ["start", "begin_stop", "stop"]
 
 
@@ -114,14 +114,14 @@ def test_a_hangup_reloads_and_ends_nothing(signals: Wakeups) -> None:
 
     service = Reloading("begin_stop")
     signal.raise_signal(signal.SIGHUP)
-    assert Life(service, signals).run() == 0
+    assert Life(service, signals, drain_s=DRAIN_S).run() == 0
     assert service.told == ["start", *["reload"] * 3, "begin_stop", "stop"]
 
 
 def test_one_that_ends_by_itself_is_a_failure(signals: Wakeups, caplog: pytest.LogCaptureFixture) -> None:
     service = Service("start")
     service.error = RuntimeError("a fault")
-    life = Life(service, signals)
+    life = Life(service, signals, drain_s=DRAIN_S)
     with caplog.at_level(logging.ERROR):
         assert life.run() == 1
     assert service.told == ["start", "begin_stop", "stop"]

@@ -23,6 +23,7 @@ from picloud.errors import PlatformError
 from picloud.settings import ServerSettings
 
 _START_MS = 30_000
+_STOP_S = 1.8  # beside the drain: the rest of a stop
 _BACKLOG = 2048
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 _LISTENING = ("/bin/sh", "-c", 'LISTEN_PID=$$ exec "$0" "$@"')  # systemd's protocol wants the pid in the environment
@@ -160,13 +161,15 @@ def executor_part(settings: ServerSettings, log: IO[bytes] | None = None) -> Par
 def server_part(settings: ServerSettings, listener: socket.socket) -> Part:
     """HTTP: gunicorn with its workers."""
     notify = settings.run_dir / "notify"
-    return Part("server", "picloud.server", settings.environment(), notify, stop_s=4.3, listener=listener.fileno())
+    stop_s = settings.drain_ms / 1000 + _STOP_S
+    return Part("server", "picloud.server", settings.environment(), notify, stop_s, listener=listener.fileno())
 
 
 def dispatcher_part(settings: ServerSettings) -> Tireless:
     """What runs jobs. It reads the configuration's file, too: schedules stand there. Late, it speaks for no other."""
     known = settings.environment() | ({"PICLOUD_CONFIG": settings.config} if settings.config else {})
-    return Tireless("dispatcher", "picloud.dispatcher", known, settings.run_dir / "notify-dispatcher", stop_s=4.3)
+    stop_s = settings.drain_ms / 1000 + _STOP_S
+    return Tireless("dispatcher", "picloud.dispatcher", known, settings.run_dir / "notify-dispatcher", stop_s)
 
 
 def watcher_part(settings: ServerSettings, folder: Path) -> Extra:

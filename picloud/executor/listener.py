@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from picloud.errors import ConfigurationError
@@ -33,11 +34,20 @@ def only_one(path: Path) -> int:
     return descriptor
 
 
-def bound(path: Path, undo: contextlib.ExitStack) -> socket.socket:
-    """The listening socket: systemd's if it gives one, else one of our own that is removed at the end."""
-    if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
-        return _checked(socket.socket(fileno=_FIRST_SYSTEMD_DESCRIPTOR))
-    return made(path, undo)
+def bound(paths: Sequence[Path], undo: contextlib.ExitStack) -> list[socket.socket]:
+    """The listening sockets: systemd's if it gives some, else our own, which are removed at the end.
+
+    ConfigurationError if systemd gives others than these.
+    """
+    given = int(os.environ["LISTEN_FDS"]) if os.environ.get("LISTEN_PID") == str(os.getpid()) else 0
+    if not given:
+        return [undo.enter_context(made(path, undo)) for path in paths]
+    first = _FIRST_SYSTEMD_DESCRIPTOR
+    passed = [undo.enter_context(_checked(socket.socket(fileno=number))) for number in range(first, first + given)]
+    by_path = {Path(listener.getsockname()): listener for listener in passed}
+    if set(by_path) != set(paths):
+        raise ConfigurationError(f"systemd must pass sockets on {', '.join(map(str, paths))}, and no others")
+    return [by_path[path] for path in paths]
 
 
 def made(path: Path, undo: contextlib.ExitStack) -> socket.socket:

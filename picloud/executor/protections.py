@@ -1,6 +1,6 @@
 """Which layers hold the sandboxes, as something to show: `/readyz`, `picloud doctor`, the start log.
 
-Owns: the report's form, here and in run_dir/protections.json. Applies nothing: the layers are `sandbox.lockdown`'s.
+Owns: the report's form, here and in the file `protections.json`. Applies nothing: the layers are `sandbox.lockdown`'s.
 """
 
 import os
@@ -84,7 +84,7 @@ def inspect(settings: ServerSettings) -> list[Protection]:
 def write(path: Path, protections: list[Protection]) -> None:
     """Leave the report for others, whole or not at all."""
     scratch = path.with_suffix(".new")
-    scratch.touch(mode=0o600)
+    scratch.touch(mode=0o644)  # its folder says who may read it
     scratch.write_bytes(msgspec.json.format(msgspec.json.encode(protections), indent=2))
     scratch.replace(path)
 

@@ -51,18 +51,24 @@ class Supervisor:
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         self.identity = launch.identity(settings.sandbox_user)
-        self.report_file = settings.run_dir / "protections.json"
+        self.report_file = settings.protections_file
         self.stopping = False
         self.zygote: Zygote | None = None
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> "Supervisor":
         with contextlib.ExitStack() as undo:
-            listener.own_folder(self.settings.run_dir)
-            undo.callback(os.close, listener.only_one(self.settings.run_dir / "executor.lock"))
-            self.listener = undo.enter_context(listener.bound(self.settings.executor_socket, undo))
-            self.parking = undo.enter_context(listener.made(parking_socket(self.settings.executor_socket), undo))
-            self.reserve = undo.enter_context(listener.made(self.settings.reserve_socket, undo))
+            listener.own_folder(self.settings.executor_run)
+            undo.callback(os.close, listener.only_one(self.settings.executor_run / "executor.lock"))
+            sockets = listener.bound(
+                (
+                    self.settings.executor_socket,
+                    parking_socket(self.settings.executor_socket),
+                    self.settings.reserve_socket,
+                ),
+                undo,
+            )
+            self.listener, self.parking, self.reserve = sockets
             undo.callback(self.report_file.unlink, missing_ok=True)
             self.wakeups = undo.enter_context(Wakeups((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)))
             self.selector = undo.enter_context(selectors.DefaultSelector())

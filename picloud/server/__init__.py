@@ -64,8 +64,8 @@ class Service(Protocol):
 def run(settings: ServerSettings, service: Service, render_problem: RenderProblem) -> NoReturn:
     """Serve until a signal says otherwise, then exit; ConfigurationError if the address is taken.
 
-    SIGTERM finishes requests in flight for 2.5 s at most, SIGINT and SIGQUIT do not; SIGHUP replaces the workers, each
-    once it has finished its requests; SIGTTIN and SIGTTOU make them one more and one fewer. A listening socket that
+    SIGTERM finishes requests in flight for `drain_ms` at most, SIGINT and SIGQUIT do not; SIGHUP replaces the workers,
+    each once it has finished its requests; SIGTTIN and SIGTTOU make them one more and one fewer. A listening socket that
     systemd passes on is used instead of `bind`; READY=1 is sent when the socket listens.
     """
     refuse_taken(settings.bind)

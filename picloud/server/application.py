@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import gc
+import math
 import os
 import resource
 import socket
@@ -66,7 +67,7 @@ def options(settings: ServerSettings) -> dict[str, Any]:
         "worker_connections": threads + max(1, min(_IDLE_CONNECTIONS, spare_files)),
         "preload_app": True,
         "timeout": 0,  # the arbiter need not watch: a request's limits are the application's
-        "graceful_timeout": MASTER_GRACE_S,
+        "graceful_timeout": math.ceil(settings.drain_ms / 1000 + MASTER_GRACE_S),
         "keepalive": KEEPALIVE_S,
         "limit_request_line": 8190,
         "limit_request_fields": 100,

@@ -29,8 +29,7 @@ from picloud.server.refusals import answer, judge
 from picloud.server.requests import REST_BYTES_MAX, Requests
 
 KEEPALIVE_S = 150  # longer than Caddy keeps its end (120 s), so that no request crosses our closing
-MASTER_GRACE_S = 4  # from SIGTERM until the arbiter kills: `picloud up` waits a little longer
-_DRAIN_S = 2.5  # for requests in flight, when the arbiter stops; the rest is for the service's stop
+MASTER_GRACE_S = 1.5  # beside the drain, from SIGTERM until the arbiter kills: for the service's stop
 _RELOAD_DRAIN_S = 60.0  # the same for a worker that is replaced: nobody waits for it
 _STOP_LINGER_S = 0.5  # for a request that is under way on an idle connection when the worker stops
 
@@ -111,7 +110,7 @@ class Worker(Requests):
 
     def _orphaned(self, descriptor: int) -> None:
         self.poller.unregister(descriptor)
-        self._stop_within(_DRAIN_S)
+        self._stop_within(self.app.settings.drain_ms / 1000)
 
     def _stop_within(self, seconds: float) -> None:
         self.alive = False

@@ -58,7 +58,7 @@ class Platform:
         self._token_uses = TokenUses(tables.tokens)
         self._tokens = KnownTokens(tables.tokens, engine.generation, self._token_uses.note)
         self._followers = Feed(partial(listen, settings.database_url), followers_max=followers_max)
-        self._protections_file = settings.run_dir / "protections.json"
+        self._protections_file = settings.protections_file
         units = UnitsOfWork(
             settings.database_url, size=INVOCATION_CONNECTIONS, wait_ms=CONNECTION_WAIT_MS, ring=engine.bell.ring
         )
