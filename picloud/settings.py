@@ -24,9 +24,7 @@ INVOKE_DEPTH_MAX = 8  # of scripts that invoke each other
 
 _CREDENTIALS = "CREDENTIALS_DIRECTORY"  # systemd's
 _SECRET_KEY_CREDENTIAL = "picloud-secret-key"  # noqa: S105 - a name
-_DATABASE_CREDENTIAL = (
-    "picloud-database-url"  # it may hold a password
-)
+_DATABASE_CREDENTIAL = "picloud-database-url"  # it may hold a password
 
 _UNIX_PATH_BYTES_MAX = 107  # of a socket's address
 _LONGEST_SOCKET_NAME = "/.s.PGSQL.5432.lock"

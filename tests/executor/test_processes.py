@@ -1,6 +1,8 @@
 """The executor's processes: what holds them, what ends them, and that they sleep."""
 
+import contextlib
 import ctypes
+import fcntl
 import os
 import select
 import signal
@@ -342,28 +344,55 @@ def test_a_required_layer_that_fails_ends_the_executor(start_executor: StartExec
     assert "refusing to run scripts unprotected (seccomp: a forbidden system call did not end the process)" in said
 
 
-def test_the_socket_of_systemd_is_taken_and_left(tmp_path: Path) -> None:
-    path = tmp_path / "given.sock"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(str(path))
-        listener.listen(8)
-        boot = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ['LISTEN_PID'] = str(os.getpid()); "
-        boot += "os.execv(sys.executable, [sys.executable, '-P', '-m', 'picloud.executor.supervisor'])"
-        process = subprocess.Popen(
-            [sys.executable, "-c", boot, str(listener.fileno())],
-            env={"PICLOUD_DATA": str(tmp_path / "d"), "LISTEN_FDS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-            pass_fds=[listener.fileno()],
-            stderr=subprocess.PIPE,
-        )
+def test_the_sockets_of_systemd_are_taken_and_left(tmp_path: Path) -> None:
+    folder = tmp_path / "given"
+    folder.mkdir(mode=0o700)
+    paths = [folder / name for name in ("reserve.sock", "executor.sock", "parking.sock")]  # in any order
+    process = with_sockets_of_systemd(tmp_path, paths)
     from picloud.executor.client import SandboxClient
 
     try:
-        assert SandboxClient(path, queue_ms=10_000).check({"main.lua": b"return 1"}) is None
+        assert SandboxClient(folder / "executor.sock", queue_ms=10_000).check({"main.lua": b"return 1"}) is None
     finally:
         process.terminate()
         process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
-    assert path.exists()
+    assert all(path.exists() for path in paths)
+
+
+def test_other_sockets_than_its_own_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "given"
+    folder.mkdir(mode=0o700)
+    process = with_sockets_of_systemd(tmp_path, [folder / "executor.sock"])
+    _, said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 2
+    assert f"systemd must pass sockets on {folder / 'executor.sock'}, {folder / 'parking.sock'}" in said.decode()
+
+
+def with_sockets_of_systemd(data: Path, paths: list[Path]) -> "subprocess.Popen[bytes]":
+    """An executor that is started as a unit of systemd is."""
+    boot = "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid()); "
+    boot += "[os.dup2(int(number), 3 + at) for at, number in enumerate(sys.argv[1:])]; "
+    boot += "os.execv(sys.executable, [sys.executable, '-P', '-m', 'picloud.executor.supervisor'])"
+    with contextlib.ExitStack() as stack:
+        numbers = []
+        for path in paths:
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            listener.bind(str(path))
+            listener.listen(8)
+            numbers.append(fcntl.fcntl(listener, fcntl.F_DUPFD, 20))  # above those that it is moved to
+            stack.callback(os.close, numbers[-1])
+        return subprocess.Popen(
+            [sys.executable, "-c", boot, *map(str, numbers)],
+            env={
+                "PICLOUD_DATA": str(data / "d"),
+                "PICLOUD_EXECUTOR_DIR": str(paths[0].parent),
+                "LISTEN_FDS": str(len(paths)),
+                "PYTHONPATH": os.pathsep.join(sys.path),
+            },
+            pass_fds=numbers,
+            stderr=subprocess.PIPE,
+        )
 
 
 def test_the_probe_sees_what_the_executor_sees(executor: Executor) -> None:
