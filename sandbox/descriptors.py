@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sandbox.options import Options
 
 STATUS = 5  # the pipe on which the supervisor learns what holds, and that we serve
+SIGNALS = (signal.SIGCHLD, signal.SIGTERM)  # of children; from the supervisor: retire
+_SIGINFO_BYTES = 128
 _FIRST_FREE = 16  # numbers below are given out by name
 
 
@@ -46,9 +48,20 @@ def _move_up(descriptor: int) -> int:
     return fcntl(descriptor, F_DUPFD_CLOEXEC, _FIRST_FREE)
 
 
+def signal_numbers(descriptor: int) -> set[int]:
+    """Which signals have come."""
+    numbers = set()
+    while True:
+        try:
+            numbers.add(int.from_bytes(os.read(descriptor, _SIGINFO_BYTES)[:4], "little"))
+        except BlockingIOError:
+            return numbers
+
+
 def signal_descriptor() -> int:
-    """A signalfd for SIGCHLD: no handler, so nothing of Python's runs between two lines of the loop."""
-    mask = (ctypes.c_uint64 * 16)(1 << (signal.SIGCHLD - 1))
+    """A signalfd for SIGNALS: no handler, so nothing of Python's runs between two lines of the loop."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    mask = (ctypes.c_uint64 * 16)(sum(1 << (number - 1) for number in SIGNALS))
     descriptor: int = ctypes.PyDLL(None, use_errno=True).signalfd(-1, mask, os.O_NONBLOCK | os.O_CLOEXEC)
     if descriptor < 0:
         raise OSError(ctypes.get_errno(), "signalfd failed")

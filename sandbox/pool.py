@@ -77,6 +77,19 @@ class Pool:
         """Whether the end of ``pid`` needs no look at notifications that are still unread."""
         return pid in self.busy or pid in self.doomed
 
+    def retire(self) -> list[int]:
+        """From now on no child is forked to wait → those that do."""
+        self.spare = 0
+        return [*self.idle]
+
+    def dismissed(self, pid: int) -> bool:
+        """Whether a child that seemed to wait does, and is to be killed: False if it has a caller by now, or died."""
+        if not self.waits(pid):
+            return False
+        self._no_longer_waits(pid)
+        self.doomed.add(pid)
+        return True
+
     def died(self, pid: int) -> int | None:
         """A child was reaped: the duplicate of its connection, on which last words may be due, or None."""
         self.lent.discard(pid)

@@ -15,7 +15,8 @@ One batch of events is handled in this order, because descriptor numbers are reu
 3. deaths, until there is none. One in a hundred children ends before its notification was read: an unknown pid means
    looking at the notifications once more. Whose caller is still there gets last words, after a clean exit too: a caller
    that has an answer is gone or does not read them, one that has none learns why, and their absence means that we died.
-4. refill, one fork at a time, looking at new events between two; first for who came to the reserve.
+4. refill, one fork at a time, looking at new events between two; first for who came to the reserve. A zygote that was
+   told to retire (`sandbox.retiring`) forks for those alone, whose callers are scripts that still run.
 """
 
 from __future__ import annotations
@@ -30,15 +31,17 @@ import time
 
 import prctl
 
-from sandbox import child, protocol
-from sandbox.descriptors import STATUS, open_sockets, signal_descriptor
+from sandbox import child
+from sandbox.descriptors import STATUS, open_sockets, signal_descriptor, signal_numbers
 from sandbox.lockdown import lock_down
 from sandbox.lua import Engine
+from sandbox.notices import last_words, sender_and_descriptors
 from sandbox.options import Options
 from sandbox.parking import Parking
 from sandbox.pool import Pool
 from sandbox.probe import prove, report
 from sandbox.reserve import Reserve
+from sandbox.retiring import dismiss
 
 TYPE_CHECKING = False  # importing typing would cost each fork
 if TYPE_CHECKING:
@@ -47,15 +50,13 @@ if TYPE_CHECKING:
 
 EXIT_UNPROTECTED = 78  # EX_CONFIG: a required layer is missing
 _NOTIFICATION_BYTES, _ANCILLARY_BYTES = 1, 64  # room for one descriptor and one struct ucred
-_SCM_RIGHTS, _SCM_CREDENTIALS = 1, 2
 
 
 def main(words: list[str]) -> int:
     """Serve until killed; the exit status says why it could not."""
     options = Options(words)
     listener, notify, ours, parking, reserve = open_sockets(options)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    death_notices = signal_descriptor()
+    signals = signal_descriptor()
     engine = _warm_engine()
     template = child.Child(engine, listener, notify, options.cpu_seconds_max)
     gc.collect()
@@ -73,7 +74,7 @@ def main(words: list[str]) -> int:
     epoll = select.epoll()
     callers = Callers(Parking(parking, epoll, options.parked), Reserve(reserve, epoll))
     pool = Pool(options.spare, options.most, options.reserved)
-    return Zygote(pool, template, epoll, callers, ours, death_notices, init).serve()
+    return Zygote(pool, template, epoll, callers, ours, signals, init).serve()
 
 
 class Callers:
@@ -94,26 +95,31 @@ class Zygote:
         epoll: select.epoll,
         callers: Callers,
         notices: Any,
-        death_notices: int,
+        signals: int,
         init: int,
     ) -> None:
         self.pool = pool
         self.template = template
         self.notices = notices  # our end of the notify socket
-        self.death_notices = death_notices  # a signalfd of SIGCHLD
+        self.signals = signals  # a signalfd
         self.init = init
         self.epoll = epoll
         self.parking, self.reserve = callers.parking, callers.reserve
         self.epoll.register(notices.fileno(), select.EPOLLIN)
-        self.epoll.register(death_notices, select.EPOLLIN)
-        self.own = (notices.fileno(), death_notices, self.parking.number, self.reserve.number)
-        self.ready = False
+        self.epoll.register(signals, select.EPOLLIN)
+        self.own = (notices.fileno(), signals, self.parking.number, self.reserve.number)
+        self.ready = self.is_retiring = False
 
     def serve(self) -> int:
-        """Handle events for good; returns an exit status when it cannot go on."""
+        """Handle events until it is told to retire; returns an exit status then, or when it cannot go on."""
         while not self.pool.failing:
+            is_done = self.is_retiring and not self.pool.busy
+            if is_done and not self.pool.alive:
+                return 0
             wanting = self.pool.wants()
-            if self.pool.lends():
+            if is_done:
+                self._dismiss([self.pool.called] if self.pool.called else [])
+            elif self.pool.lends():
                 self.reserve.watch()
             if not wanting and not self.ready:
                 self._tell_ready()
@@ -121,7 +127,7 @@ class Zygote:
             self._bury_callers(events)
             self._count_parked(events)
             self._read_notifications()
-            if any(number == self.death_notices for number, _ in events) and not self._reap():
+            if any(number == self.signals for number, _ in events) and not self._heed_signals():
                 return _fail("the init of the pid namespace died")
             lending = self.reserve.is_called(events)
             if (lending or self.pool.wants()) and not self._fork(lending):
@@ -157,7 +163,7 @@ class Zygote:
                 )
             except BlockingIOError:
                 return
-            self._accepted(*_sender_and_descriptors(extras))
+            self._accepted(*sender_and_descriptors(extras))
 
     def _accepted(self, pid: int, descriptors: list[int]) -> None:
         if len(descriptors) == 1 and self.pool.accepted(pid, descriptors[0]):
@@ -169,8 +175,19 @@ class Zygote:
         if self.pool.waits(pid) or pid in self.pool.busy:  # it does not do what ours do
             os.kill(pid, signal.SIGKILL)
 
+    def _heed_signals(self) -> bool:
+        numbers = signal_numbers(self.signals)
+        if not self._reap():
+            return False
+        if signal.SIGTERM in numbers and not self.is_retiring:
+            self.is_retiring = True
+            self._dismiss(self.pool.retire())
+        return True
+
+    def _dismiss(self, waiting: list[int]) -> None:
+        dismiss(self.pool, waiting, self._read_notifications)
+
     def _reap(self) -> bool:
-        os.read(self.death_notices, 128)
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -188,7 +205,7 @@ class Zygote:
 
     def _part(self, connection: int, status: int, usage: struct_rusage) -> None:
         self.epoll.unregister(connection)
-        _last_words(connection, status, usage)
+        last_words(connection, status, usage)
         os.close(connection)
 
     def _fork(self, lending: bool) -> bool:
@@ -203,35 +220,6 @@ class Zygote:
         else:
             self.pool.forked(pid)
         return True
-
-
-def _sender_and_descriptors(extras: list[tuple[int, int, bytes]]) -> tuple[int, list[int]]:
-    pid, descriptors = 0, []
-    for _, kind, data in extras:
-        if kind == _SCM_CREDENTIALS:
-            pid = int.from_bytes(data[:4], "little")
-        elif kind == _SCM_RIGHTS:
-            descriptors += [int.from_bytes(data[at : at + 4], "little") for at in range(0, len(data) - 3, 4)]
-    return pid, descriptors
-
-
-def _last_words(connection: int, status: int, usage: struct_rusage) -> None:
-    """Tell the caller how its sandbox ended; dropped if its buffer is full: it sees the end of the stream anyway."""
-    cpu_us = int((usage.ru_utime + usage.ru_stime) * 1_000_000)
-    ending = (
-        os.WTERMSIG(status),
-        os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0,
-        cpu_us,
-        usage.ru_maxrss * 1024,
-    )
-    payload = protocol.pack(*(b"%d" % number for number in ending))
-    speaker = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, connection)
-    try:
-        speaker.send(protocol.DIED + b"\0" + payload, _socket.MSG_DONTWAIT)
-    except OSError:
-        pass
-    finally:
-        speaker.detach()
 
 
 def _warm_engine() -> Engine:

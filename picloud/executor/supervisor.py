@@ -6,12 +6,14 @@ At rest it sleeps in one `select` without a timeout.
 """
 
 import contextlib
+import dataclasses
 import logging
 import os
 import selectors
 import signal
 import sys
 import time
+from functools import partial
 
 import prctl
 
@@ -21,9 +23,11 @@ from picloud.errors import ConfigurationError, PicloudError, PlatformError
 from picloud.executor import launch, listener, protections
 from picloud.executor.parking import parking_socket
 from picloud.executor.wakeups import Wakeups
+from picloud.executor.zygote import Zygote
 from picloud.settings import ServerSettings
 
 EXIT_UNPROTECTED = 78  # the zygote's: a required layer is missing
+_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _QUICK_DEATH_S = 1.0
 _PAUSE_S = (0.0, 0.1, 0.5, 2.0, 10.0)  # before a start, after that many quick deaths in a row
 
@@ -31,7 +35,10 @@ log = logging.getLogger("picloud.executor")
 
 
 def main() -> int:
-    """Entry point of picloud-executor: serves until SIGTERM; 1 and a message if it cannot, 2 for a wrong setting."""
+    """Entry point of picloud-executor: serves until SIGTERM; 1 and a message if it cannot, 2 for a wrong setting.
+
+    SIGHUP: the sandboxes of new callers go by the settings as they are now.
+    """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
     try:
         settings = settings_module.load()
@@ -46,14 +53,14 @@ def main() -> int:
 
 
 class Supervisor:
-    """One listening socket, one zygote at a time."""
+    """The listening sockets, and a zygote behind them; for a while two, when one is replaced."""
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         self.identity = launch.identity(settings.sandbox_user)
         self.report_file = settings.protections_file
         self.stopping = False
-        self.zygote: Zygote | None = None
+        self.zygotes: list[Zygote] = []  # the one that serves, and those that finish what they do
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> "Supervisor":
@@ -70,7 +77,7 @@ class Supervisor:
             )
             self.listener, self.parking, self.reserve = sockets
             undo.callback(self.report_file.unlink, missing_ok=True)
-            self.wakeups = undo.enter_context(Wakeups((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)))
+            self.wakeups = undo.enter_context(Wakeups(_SIGNALS))
             self.selector = undo.enter_context(selectors.DefaultSelector())
             self._cleanup = undo.pop_all()
         prctl.set_child_subreaper(1)  # orphans of a dead zygote come to us: none can hide
@@ -79,9 +86,8 @@ class Supervisor:
 
     def __exit__(self, *_: object) -> None:
         with self._cleanup:
-            if self.zygote:
-                self.zygote.end()
-                self.zygote = None
+            for zygote in self.zygotes:
+                zygote.end()
             _reap_all()
 
     def run(self) -> int:
@@ -89,39 +95,59 @@ class Supervisor:
         quick_deaths = 0
         while not self._told_to_stop_within(_PAUSE_S[min(quick_deaths, len(_PAUSE_S) - 1)]):
             started_at = time.monotonic()
-            self._live_through_one()
-            quick_deaths = quick_deaths + 1 if time.monotonic() - started_at < _QUICK_DEATH_S else 0
+            zygote = self._start()
+            while not (self.stopping or zygote.is_retiring or zygote.exit_status is not None):
+                self._handle(None)
+            if not (self.stopping or zygote.is_retiring):
+                self._after_death(zygote)
+            is_quick = time.monotonic() - started_at < _QUICK_DEATH_S and not zygote.is_retiring
+            quick_deaths = quick_deaths + 1 if is_quick else 0
+        self._drain_all()
         return 0
 
-    def _live_through_one(self) -> None:
-        """Start a zygote and stay until it has ended or we are told to stop."""
-        zygote = self.zygote = Zygote(self._start())
-        for descriptor, handler in ((zygote.started.status, self._on_status), (zygote.started.log, self._on_log)):
-            self.selector.register(descriptor, selectors.EVENT_READ, handler)
-        while not self.stopping and zygote.exit_status is None:
-            self._handle(None)
-        if self.stopping:
-            return
-        for descriptor in (zygote.started.status, zygote.started.log):
-            self._drain(descriptor)
-        self.zygote = None
+    def _start(self) -> Zygote:
+        share = launch.Share(
+            self.settings.pool_spare,
+            self.settings.pool_max,
+            self.settings.parked_max,
+            self.settings.reserve,
+            (self.listener.fileno(), self.parking.fileno(), self.reserve.fileno()),
+        )
+        zygote = Zygote(launch.start("zygote", self.identity, self.settings.policy.maxima, share))
+        self.zygotes.append(zygote)
+        for descriptor, heed in ((zygote.status, self._on_status), (zygote.log, self._on_log)):
+            self.selector.register(descriptor, selectors.EVENT_READ, partial(heed, zygote))
+        return zygote
+
+    def _after_death(self, zygote: Zygote) -> None:
+        for descriptor in (zygote.status, zygote.log):  # read what the dead left behind
+            while descriptor in self.selector.get_map():
+                self.selector.get_map()[descriptor].data(descriptor)
         if os.waitstatus_to_exitcode(zygote.exit_status or 0) == EXIT_UNPROTECTED:
             raise PlatformError(_unprotected(zygote.protections))
-        log.error("the zygote ended (%s); starting another", _ending(zygote.exit_status or 0))
+        log.error("the zygote ended (%s); starting another", zygote.ending)
 
-    def _start(self) -> launch.Started:
-        return launch.start(
-            "zygote",
-            self.identity,
-            self.settings.policy.maxima,
-            launch.Share(
-                self.settings.pool_spare,
-                self.settings.pool_max,
-                self.settings.parked_max,
-                self.settings.reserve,
-                (self.listener.fileno(), self.parking.fileno(), self.reserve.fileno()),
-            ),
-        )
+    def _drain_all(self) -> None:
+        """Told to stop: what runs may finish. Told again, or when the time is up, the rest is killed at the exit."""
+        deadline = time.monotonic() + self.settings.drain_ms / 1000
+        self._retire_all()
+        self.stopping = False
+        while self.zygotes and not self.stopping and (left_s := deadline - time.monotonic()) > 0:
+            self._handle(left_s)
+
+    def _retire_all(self) -> None:
+        for zygote in self.zygotes:
+            if not zygote.is_retiring:
+                zygote.retire()
+
+    def _reload(self) -> None:
+        """Have the next zygote go by the settings as they are now. The old one's sandboxes finish what they do."""
+        try:
+            self.settings = _fixed(settings_module.load(), self.settings)
+        except ConfigurationError as error:
+            log.error("the configuration is not used, that of before goes on: %s", error)  # noqa: TRY400 - it says all
+        else:
+            self._retire_all()
 
     def _told_to_stop_within(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -133,39 +159,32 @@ class Supervisor:
         for key, _ in self.selector.select(timeout_s):
             key.data(key.fd)
 
-    def _drain(self, descriptor: int) -> None:
-        """Read what the dead left behind, then close."""
-        while descriptor in self.selector.get_map():
-            self.selector.get_map()[descriptor].data(descriptor)
-
     def _on_signal(self, _: int) -> None:
-        for number in self.wakeups.read():
-            self.stopping |= number in (signal.SIGTERM, signal.SIGINT)
-        if self.zygote:
-            self.zygote.bury_if_dead()
-        _reap_orphans(self.zygote.started.pid if self.zygote and self.zygote.exit_status is None else 0)
+        numbers = self.wakeups.read()
+        self.stopping |= signal.SIGTERM in numbers or signal.SIGINT in numbers
+        for zygote in self.zygotes:
+            zygote.bury_if_dead()
+        self.zygotes = [zygote for zygote in self.zygotes if zygote.exit_status is None]
+        if signal.SIGHUP in numbers:
+            self._reload()
+        _reap_orphans({zygote.pid for zygote in self.zygotes})
 
-    def _on_log(self, descriptor: int) -> None:
-        for line in self._lines(descriptor):
+    def _on_log(self, zygote: Zygote, descriptor: int) -> None:
+        for line in self._lines(zygote, descriptor):
             log.warning("%s", line)
 
-    def _on_status(self, descriptor: int) -> None:
-        assert self.zygote
-        for line in self._lines(descriptor):
+    def _on_status(self, zygote: Zygote, descriptor: int) -> None:
+        for line in self._lines(zygote, descriptor):
             if found := protections.parse(line):
-                self.zygote.protections.append(found)
+                zygote.protections.append(found)
             elif line == "ready":
-                self._ready(self.zygote.protections)
+                self._ready(zygote.protections)
 
-    def _lines(self, descriptor: int) -> list[str]:
-        """The whole lines that arrived; at the end of the stream it is closed."""
-        assert self.zygote
-        chunk = os.read(descriptor, 65536)
-        if not chunk:
+    def _lines(self, zygote: Zygote, descriptor: int) -> list[str]:
+        lines = zygote.lines(descriptor)
+        if lines is None:
             self.selector.unregister(descriptor)
-            os.close(descriptor)
-        *lines, self.zygote.unfinished[descriptor] = (self.zygote.unfinished.get(descriptor, b"") + chunk).split(b"\n")
-        return [line.decode("utf-8", "replace") for line in lines]
+        return lines or []
 
     def _ready(self, found: list[protections.Protection]) -> None:
         protections.write(self.report_file, found)
@@ -177,35 +196,15 @@ class Supervisor:
         readiness.tell(readiness.READY)
 
 
-class Zygote:
-    """One life of a zygote, as its supervisor sees it."""
-
-    def __init__(self, started: launch.Started) -> None:
-        self.started = started
-        self.protections: list[protections.Protection] = []
-        self.unfinished: dict[int, bytes] = {}  # descriptor → the beginning of a line
-        self.exit_status: int | None = None  # as waitpid gives it: a wait status, not an exit code
-
-    def end(self) -> None:
-        """Kill it and its sandboxes, and wait."""
-        os.kill(self.started.pid, signal.SIGKILL)
-        os.waitid(os.P_PID, self.started.pid, os.WEXITED | os.WNOWAIT)
-        self.bury_if_dead()
-
-    def bury_if_dead(self) -> None:
-        """If it has ended: kill who is left of its process group, then reap it; in that order the number is ours."""
-        pid = self.started.pid
-        if self.exit_status is not None or not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)
-        self.exit_status = os.waitpid(pid, 0)[1]
+def _fixed(new: ServerSettings, old: ServerSettings) -> ServerSettings:
+    """The new ones, but for what holds for the life of this process: where its sockets and its report lie."""
+    return dataclasses.replace(new, data=old.data, run=old.run, executor_dir=old.executor_dir)
 
 
-def _reap_orphans(zygote: int) -> None:
-    """Bury what dead zygotes left to us; the living one, if it ended just now, has a signal of its own under way."""
+def _reap_orphans(zygotes: set[int]) -> None:
+    """Bury what dead zygotes left to us; a living one, if it ended just now, has a signal of its own under way."""
     with contextlib.suppress(ChildProcessError):
-        while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)) and dead.si_pid != zygote:
+        while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)) and dead.si_pid not in zygotes:
             os.waitpid(dead.si_pid, 0)
 
 
@@ -221,10 +220,6 @@ def _unprotected(found: list[protections.Protection]) -> str:
     reasons = "; ".join(f"{item.name}: {item.reason}" for item in missing) or "no report"
     advice = "; ".join(dict.fromkeys(item.advice for item in missing if item.advice))
     return f"refusing to run scripts unprotected ({reasons}). {advice or 'It is unknown why'}; see 'picloud doctor'"
-
-
-def _ending(status: int) -> str:
-    return f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit {os.WEXITSTATUS(status)}"
 
 
 if __name__ == "__main__":

@@ -61,17 +61,22 @@ class Service(Protocol):
         """In each worker, once, after its last request. What it does is cut short a second after that."""
 
 
-def run(settings: ServerSettings, service: Service, render_problem: RenderProblem) -> NoReturn:
-    """Serve until a signal says otherwise, then exit; ConfigurationError if the address is taken.
+Make = Callable[[], tuple[ServerSettings, Service]]  # at the start, and when the configuration is to be read again
 
-    SIGTERM finishes requests in flight for `drain_ms` at most, SIGINT and SIGQUIT do not; SIGHUP replaces the workers,
-    each once it has finished its requests; SIGTTIN and SIGTTOU make them one more and one fewer. A listening socket that
-    systemd passes on is used instead of `bind`; READY=1 is sent when the socket listens.
+
+def run(make: Make, render_problem: RenderProblem) -> NoReturn:
+    """Serve until a signal says otherwise, then exit; ConfigurationError if the address is taken, or of `make`.
+
+    SIGTERM finishes requests in flight for `drain_ms` at most, SIGINT and SIGQUIT do not; SIGHUP makes settings and
+    service again and replaces the workers, each once it has finished its requests; SIGTTIN and SIGTTOU make them one
+    more and one fewer. A listening socket that systemd passes on is used instead of `bind`; READY=1 is sent when the
+    socket listens.
     """
+    settings, service = make()
     refuse_taken(settings.bind)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES), hard))
-    Application(settings, service, render_problem).run()
+    Application(settings, service, make, render_problem).run()
     raise AssertionError("gunicorn's arbiter ends by SystemExit")
 
 

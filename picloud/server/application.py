@@ -3,10 +3,13 @@
 import contextlib
 import errno
 import gc
+import logging
 import math
 import os
 import resource
 import socket
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +28,22 @@ _SERVER_HEADER = "picloud"
 _IDLE_CONNECTIONS = 1000  # kept open by a worker, beside those that its threads serve
 _FILES_OF_OTHERS = 128  # that a worker may have open beside connections
 
+_log = logging.getLogger(__name__)
+
 
 class Application(BaseApplication):  # type: ignore[misc] # gunicorn has no types
     """What gunicorn runs: the service and our settings."""
 
-    def __init__(self, settings: ServerSettings, service: Any, render_problem: RenderProblem) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        service: Any,
+        make: Callable[[], tuple[ServerSettings, Any]],
+        render_problem: RenderProblem,
+    ) -> None:
         self.settings = settings
         self.service = service
+        self._make = make
         self.render_problem = render_problem
         gunicorn.http.wsgi.SERVER = _SERVER_HEADER  # read by each Response; there is no setting for it
         super().__init__()
@@ -47,6 +59,24 @@ class Application(BaseApplication):  # type: ignore[misc] # gunicorn has no type
     def load(self) -> Any:
         """Called by `wsgi()` in the arbiter: see preload_app."""
         return self.service.wsgi
+
+    def reload(self) -> None:
+        """Called by the arbiter at SIGHUP, before it replaces the workers. What cannot be used changes nothing.
+
+        gunicorn's would end the server for it.
+        """
+        gc.unfreeze()  # what is replaced may go
+        try:
+            settings, self.service = self._make()
+        except ConfigurationError as error:
+            _log.error("the configuration is not used, that of before goes on: %s", error)
+        else:
+            if settings.bind != self.settings.bind:
+                _log.warning("bind: it changes when the server is restarted, and not before")
+            self.settings = replace(settings, bind=self.settings.bind)
+            self.callable = None  # the arbiter asks for it again
+            self.load_config()
+        _freeze()
 
     def run(self) -> None:
         """Replaces BaseApplication.run, which names gunicorn's Arbiter."""
@@ -120,6 +150,10 @@ def _probe_path(path: Path) -> None:
 
 
 def _before_first_fork(_arbiter: Any) -> None:
+    _freeze()
+
+
+def _freeze() -> None:
     """What the application is made of is not looked at again: its pages stay shared with the workers."""
     gc.collect()
     gc.freeze()

@@ -43,4 +43,4 @@ class Bare:
 
 
 if __name__ == "__main__":
-    run(load(), Bare(), problems.of_server)
+    run(lambda: (load(), Bare()), problems.of_server)

@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 import pytest
 
-from sandbox import clock, lockdown, seccomp, zygote
+from sandbox import clock, lockdown, notices, seccomp, zygote
 
 INCLUDE = Path("/usr/include")
 MACHINES = sorted({os.uname().machine, "aarch64"})
@@ -119,8 +119,8 @@ LAYOUTS: Facts = {
 }
 
 OF_THE_C_LIBRARY: Facts = {
-    "SCM_RIGHTS": zygote._SCM_RIGHTS,
-    "SCM_CREDENTIALS": zygote._SCM_CREDENTIALS,
+    "SCM_RIGHTS": notices._SCM_RIGHTS,
+    "SCM_CREDENTIALS": notices._SCM_CREDENTIALS,
     "sizeof(int)": 4,  # a descriptor in SCM_RIGHTS
     **layout("ucred", "@iII", "pid", "uid", "gid"),
     "CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct ucred)) <= 64": zygote._ANCILLARY_BYTES == 64,

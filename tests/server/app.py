@@ -133,6 +133,6 @@ def _answer(start_response: StartResponse, body: bytes) -> Iterable[bytes]:
 
 if __name__ == "__main__":
     try:
-        run(load(), Journalling(), render)
+        run(lambda: (load(), Journalling()), render)
     except ConfigurationError as error:
         sys.exit(f"error: {error}")

@@ -1,7 +1,7 @@
 """A real systemd for a test: `systemd-nspawn` boots it over a throw-away overlay of this machine. Wants root.
 
-Nothing is built and nothing of this machine is changed: what is written lies on a tmpfs that is gone with the guest. It has a
-network of its own with nothing but loopback, and a cgroup of its own in each hierarchy.
+Nothing is built and nothing of this machine is changed: what is written lies on a tmpfs that is gone with the guest. It
+has a network of its own with nothing but loopback, and a cgroup of its own in each hierarchy.
 """
 
 import contextlib
@@ -88,10 +88,9 @@ class Guest:
         self, *command: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None, cwd: str = "/root"
     ) -> "subprocess.CompletedProcess[bytes]":
         """The same, however it ends."""
-        how = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
         return subprocess.run(
-            self.command(*command, cwd=cwd), env=_environment(env), capture_output=True, check=False, **how  # type: ignore[call-overload]
-        )  # fmt: skip
+            self.command(*command, cwd=cwd), env=_environment(env), input=stdin or b"", capture_output=True, check=False
+        )
 
     def command(self, *command: str, cwd: str = "/root") -> list[str]:
         """What runs a command in it from outside, for who wants the process."""
@@ -180,9 +179,8 @@ def _hierarchies(controllers: str) -> Iterator[Path]:
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         before, _, after = line.partition(" - ")
         kind, _, options = after.split(" ", 2)
-        if kind == "cgroup2" and not controllers:
-            yield Path(before.split(" ")[4])
-        elif kind == "cgroup" and controllers and set(controllers.split(",")) <= set(options.split(",")):
+        wanted = set(controllers.split(",")) if controllers else set()  # none: that of cgroup v2
+        if kind == ("cgroup" if wanted else "cgroup2") and wanted <= set(options.split(",")):
             yield Path(before.split(" ")[4])
 
 
