@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,7 +140,9 @@ class Executor:
 StartExecutor = Callable[..., Executor]
 
 
-def _start(folder: Path, path: str, without: Sequence[str] = (), **changes: object) -> Executor:
+def _start(
+    folder: Path, path: str, without: Sequence[str] = (), config: Path | None = None, **changes: object
+) -> Executor:
     settings = ServerSettings(data=folder, **{"pool_spare": 4, "pool_max": 16, **changes})  # type: ignore[arg-type]
     ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     ready.bind("")  # an abstract address that the kernel chooses
@@ -150,11 +153,22 @@ def _start(folder: Path, path: str, without: Sequence[str] = (), **changes: obje
         os.chown(folder, ORDINARY, ORDINARY)
     process = subprocess.Popen(
         [*command_without(without), sys.executable, "-P", "-m", "picloud.executor.supervisor"],
-        env={**settings.environment(), "PYTHONPATH": path, "NOTIFY_SOCKET": notify},
+        env={**_environment(settings, config), "PYTHONPATH": path, "NOTIFY_SOCKET": notify},
         stderr=subprocess.PIPE,
         text=True,
     )
     return Executor(settings, process, ready, SandboxClient(settings.executor_socket, queue_ms=int(PATIENCE_S * 1000)))
+
+
+def _environment(settings: ServerSettings, config: Path | None) -> dict[str, str]:
+    """The settings as they are given to a process; those that stand in a file are not given twice."""
+    known = settings.environment()
+    if config is None:
+        return known
+    in_file = tomllib.loads(config.read_text())["server"]
+    return {name: value for name, value in known.items() if name.removeprefix("PICLOUD_").lower() not in in_file} | {
+        "PICLOUD_CONFIG": str(config)
+    }
 
 
 def _hostile_path(folder: Path, broken: str) -> str:
@@ -187,13 +201,14 @@ def start_executor(tmp_path: Path) -> Iterator[StartExecutor]:
         broken: str = "",
         without: Sequence[str] = (),
         ready: bool = True,
+        config: Path | None = None,
         **changes: object,
     ) -> Executor:
         folder = tmp_path / str(len(started))
         folder.mkdir()
         path = _hostile_path(folder, broken) if hostile else os.pathsep.join(_PATH)
         path = probing_path(folder) if probing else path
-        executor = _start(folder / "data", path, without, **changes)
+        executor = _start(folder / "data", path, without, config, **changes)
         started.append(executor)
         if ready:
             executor.await_ready()

@@ -77,6 +77,22 @@ def test_hang_ups_in_a_row_lose_no_request(own_server: Server) -> None:
     assert len(own_server.workers()) == 2
 
 
+def test_a_hang_up_has_the_configuration_read_again(tmp_path: Path) -> None:
+    config = tmp_path / "picloud.toml"
+    config.write_text("[server]\nworkers = 2\n")
+    with serving(tmp_path, PICLOUD_CONFIG=str(config)) as server:
+        config.write_text("[server]\nworkers = 3\nbind = '127.0.0.1:1'\n")
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: len(server.workers()) == 3)
+        assert server.get() == b"hello"  # where it was
+        config.write_text("[server]\nworker = 3\n")
+        before = server.workers()
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: len(server.workers() - before) == 3 and children_gone(before))
+        assert server.get() == b"hello"
+    assert "worker is not a setting; did you mean" in server.log.read_text()
+
+
 def test_one_worker_more_and_one_fewer(own_server: Server) -> None:
     own_server.process.send_signal(signal.SIGTTIN)
     until(lambda: len(own_server.workers()) == 3)
