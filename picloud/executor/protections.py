@@ -84,8 +84,8 @@ def inspect(settings: ServerSettings) -> list[Protection]:
 def write(path: Path, protections: list[Protection]) -> None:
     """Leave the report for others, whole or not at all."""
     scratch = path.with_suffix(".new")
-    scratch.touch(mode=0o644)  # its folder says who may read it
     scratch.write_bytes(msgspec.json.format(msgspec.json.encode(protections), indent=2))
+    scratch.chmod(0o644)  # its folder says who may read it
     scratch.replace(path)
 
 

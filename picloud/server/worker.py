@@ -33,6 +33,8 @@ MASTER_GRACE_S = 1.5  # beside the drain, from SIGTERM until the arbiter kills: 
 _RELOAD_DRAIN_S = 60.0  # the same for a worker that is replaced: nobody waits for it
 _STOP_LINGER_S = 0.5  # for a request that is under way on an idle connection when the worker stops
 
+_IN_TURN = 16  # requests at once, in all workers, of those who waited in line while there was no server
+_IN_TURN_S = 2.0  # for so long at most
 _HEAD_S = 10.0
 _LINGER_S = (
     2.0  # for the client to close, too, after the last answer: else unread bytes would destroy it (RFC 9112 9.6)
@@ -57,6 +59,8 @@ class Worker(Requests):
         self._rooms = (self._idle, self._heads, self._closing, self._held, self._queued)
         self._door = Door(self.app.service, self.app.render_problem)
         self._in_flight = 0
+        self._in_turn_until = 0.0  # until then, who waited in line is let in no faster than is served
+        self._took_one = False  # a new connection, at this turn
         self._full_until = 0.0  # while every thread is busy: from here on connections are taken again, to be refused
         self._stop_ats = [math.inf]  # only appended to: a signal's handler may run in the middle of anything
 
@@ -74,6 +78,7 @@ class Worker(Requests):
         for descriptor, callback in sources.items():
             self.poller.register(descriptor, selectors.EVENT_READ, callback)
         try:
+            self._in_turn_until = time.monotonic() + _IN_TURN_S
             while self.alive:
                 self._make_room()
                 self._turn()
@@ -88,9 +93,12 @@ class Worker(Requests):
         known = [deadline for deadline in deadlines if deadline is not None]
         if not self.alive:
             known.extend(self._stop_ats)
-        elif not self._accepting and self._full_until > time.monotonic():
-            known.append(self._full_until)
+        elif not self._accepting:
+            known += [until for until in (self._full_until, self._in_turn_until) if until > time.monotonic()]
+        self._took_one = False
         self.wait_for_and_dispatch_events(max(0.0, min(known) - time.monotonic()) if known else None)
+        if self._accepting and not self._took_one:
+            self._in_turn_until = 0.0  # nobody waits in line any more
         self._expire(time.monotonic())
 
     def _drain(self) -> None:
@@ -124,10 +132,16 @@ class Worker(Requests):
     # ── connections, in the loop ────────────────────────────────────────────────────────────────────────────────────
 
     def _make_room(self) -> None:
-        """Take connections while there are threads to serve them, or when it is time to refuse some."""
+        """Take connections while there are threads to serve them, or when it is time to refuse some.
+
+        Who waited in line while PiCloud was started again is no flood, and would be refused as one if all came at once.
+        """
         if self.nr_conns >= self.worker_connections and (longest := self._idle.first() or self._heads.first()):
             self._drop(longest)
-        free = self._in_flight < self.cfg.threads or time.monotonic() >= self._full_until
+        if time.monotonic() < self._in_turn_until:
+            free = self._in_flight < math.ceil(_IN_TURN / self.cfg.workers)
+        else:
+            free = self._in_flight < self.cfg.threads or time.monotonic() >= self._full_until
         self.set_accept_enabled(free and self.nr_conns < self.worker_connections)
 
     def accept(self, listener: Any) -> None:
@@ -138,6 +152,7 @@ class Worker(Requests):
             self._accept_failed(error)
             return
         self.nr_conns += 1
+        self._took_one = True
         sock.setblocking(False)
         self._read(Connection(self.cfg, sock, peer, listener.getsockname()))
 

@@ -18,7 +18,7 @@ from picloud.errors import ConfigurationError
 from picloud.server import application, run, worker
 from picloud.settings import load
 
-for name in ("_HEAD_S", "_LINGER_S", "KEEPALIVE_S"):  # shorter than for real
+for name in ("_HEAD_S", "_LINGER_S", "KEEPALIVE_S", "_IN_TURN_S"):  # shorter than for real, or longer
     if given := os.environ.get(f"TEST_{name.lstrip('_')}"):
         setattr(worker, name, float(given))
 if "TEST_IDLE_CONNECTIONS" in os.environ:
@@ -29,6 +29,11 @@ StartResponse = Callable[..., Any]
 
 class Journalling:
     """Writes a line to TEST_JOURNAL when a worker starts and stops."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._inside = 0
+        self._meetings: dict[str, threading.Barrier] = {}
 
     def start(self) -> None:
         if "TEST_FAIL_START" in os.environ:
@@ -81,6 +86,24 @@ class Journalling:
             gate.sendall(str(os.getpid()).encode())
             gate.recv(1)
         return _answer(start_response, b"done")
+
+    def on_crowd(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """How many were in here at once, the last time that it was left."""
+        with self._mutex:
+            self._inside += 1
+        time.sleep(0.01)
+        with self._mutex:
+            inside, self._inside = self._inside, self._inside - 1
+        return _answer(start_response, str(inside).encode())
+
+    def on_meet(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answers when so many are in here at once."""
+        with self._mutex:
+            meeting = self._meetings.setdefault(
+                environ["QUERY_STRING"], threading.Barrier(int(environ["QUERY_STRING"]))
+            )
+        meeting.wait(60)
+        return _answer(start_response, b"met")
 
     def on_sleep(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         time.sleep(60)

@@ -1,5 +1,6 @@
 """How it is started: by systemd, on a unix socket, on an address that is taken, as parts that do not exist yet."""
 
+import contextlib
 import json
 import os
 import socket
@@ -23,6 +24,13 @@ def test_it_says_when_it_is_ready_and_when_it_stops(own_server: Server) -> None:
     assert own_server.notifications[1:] == ["STOPPING=1"]
 
 
+def start_on(server: Server, listener: socket.socket) -> None:
+    """Pass a socket on, as systemd does."""
+    script = "import os, sys; os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()));"
+    script += f"os.dup2({listener.fileno()}, 3); os.execl(sys.executable, sys.executable, '-m', 'tests.server.app')"
+    server.start(sys.executable, "-c", script, descriptors=(listener.fileno(),))
+
+
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])
 def test_a_socket_that_was_passed_on_is_served_instead_of_the_address_and_outlives_the_server(
     tmp_path: Path, family: socket.AddressFamily
@@ -31,9 +39,7 @@ def test_a_socket_that_was_passed_on_is_served_instead_of_the_address_and_outliv
         listener.bind(str(tmp_path / "web") if family == socket.AF_UNIX else ("127.0.0.1", 0))
         listener.listen()
         server = Server(tmp_path)
-        script = "import os, sys; os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()));"
-        script += f"os.dup2({listener.fileno()}, 3); os.execl(sys.executable, sys.executable, '-m', 'tests.server.app')"
-        server.start(sys.executable, "-c", script, descriptors=(listener.fileno(),))
+        start_on(server, listener)
         for _ in range(2):
             with socket.socket(family) as client:
                 client.connect(listener.getsockname())
@@ -42,6 +48,26 @@ def test_a_socket_that_was_passed_on_is_served_instead_of_the_address_and_outliv
         assert server.stop() == 0
         with socket.socket(family) as client:
             client.connect(listener.getsockname())
+
+
+def test_who_waited_in_line_for_a_server_is_let_in_sixteen_at_a_time(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=256))
+
+        def ask(path: str) -> socket.socket:
+            client = stack.enter_context(socket.create_connection(listener.getsockname()))
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            return client
+
+        waiting = [ask("/crowd") for _ in range(100)]
+        server = Server(tmp_path, PICLOUD_WORKERS="1", PICLOUD_THREADS="64", TEST_IN_TURN_S="600")
+        start_on(server, listener)
+        inside = [int(read_to_end(client).rpartition(b"\r\n")[2]) for client in waiting]
+        assert len(inside) == 100
+        assert max(inside) <= 16
+        meeting = [ask("/meet?40") for _ in range(40)]  # when nobody waits any more, all threads serve
+        assert all(read_to_end(client).endswith(b"met") for client in meeting)
+        assert server.stop() == 0
 
 
 def test_a_unix_socket_is_for_its_group_only_and_is_removed(tmp_path: Path) -> None:
