@@ -34,7 +34,7 @@ _RELOAD_DRAIN_S = 60.0  # the same for a worker that is replaced: nobody waits f
 _STOP_LINGER_S = 0.5  # for a request that is under way on an idle connection when the worker stops
 
 _IN_TURN = 16  # requests at once, in all workers, of those who waited in line while there was no server
-_IN_TURN_S = 2.0  # for so long at most
+_IN_TURN_S = 10.0  # for so long at most
 _HEAD_S = 10.0
 _LINGER_S = (
     2.0  # for the client to close, too, after the last answer: else unread bytes would destroy it (RFC 9112 9.6)
