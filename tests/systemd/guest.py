@@ -101,6 +101,10 @@ class Guest:
         """A file of its disk. Those of its /run, /tmp, /proc are not here."""
         return self.root / path.lstrip("/")
 
+    def path(self, path: str) -> Path:
+        """The same of what is there while it runs, those included."""
+        return Path(f"/proc/{self._leader}/root{path}")
+
     def _spawned(self, ready: Path) -> "subprocess.Popen[bytes]":
         def join() -> None:
             for cgroup in self._cgroups:
