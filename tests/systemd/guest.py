@@ -20,7 +20,7 @@ from tests.running import PATIENCE_S
 
 _LIMITS = ("memory", "pids", "cpu", "cpuacct", "devices")  # controllers of cgroup v1 that nspawn mounts read-only
 _POWER_OFF = signal.SIGRTMIN + 4  # what systemd as init takes for `systemctl poweroff`
-_NOT_OURS = ("etc/systemd/system/multi-user.target.wants/caddy.service",)  # comes up when it is told to, as all else
+_COMES_UP = ("caddy.service", "postgresql.service")  # of what this machine has enabled: as on any that has Debian's
 
 
 class Guest:
@@ -40,8 +40,9 @@ class Guest:
         layers = f"lowerdir=/,upperdir={self._folder}/upper,workdir={self._folder}/work"
         _mount("-t", "overlay", "-o", layers, "picloud-guest", str(self.root))
         (self.root / "etc/machine-id").write_text("")
-        for name in _NOT_OURS:
-            (self.root / name).unlink(missing_ok=True)
+        for wanted in (self.root / "etc/systemd/system").glob("*.wants/*"):
+            if wanted.name not in _COMES_UP:
+                wanted.unlink()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -115,7 +116,7 @@ class Guest:
             *("-M", f"picloud-{os.getpid()}", "--private-network", "--link-journal=no", "--console=read-only"),
             # systemd 252 does not know that landlock is harmless
             "--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self",
-            *("--notify-ready=yes", "systemd.unit=basic.target"),
+            *("--notify-ready=yes", "systemd.unit=multi-user.target"),
         ]
         with (self._folder / "nspawn.log").open("ab") as log:
             return subprocess.Popen(

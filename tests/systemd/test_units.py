@@ -1,0 +1,149 @@
+"""PiCloud as systemd runs it: what starts, stops and starts again, what each unit may do, and what nobody notices."""
+
+import contextlib
+import json
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.running import eventually
+from tests.systemd.installed import CHECKOUT, SITE, SOCKETS, UNITS, Installed
+
+pytestmark = pytest.mark.root
+
+COUNTER = 'return function() return "" .. kv.incr("n") end'
+EXPOSURE = {"picloud-executor.service": 15, "picloud.service": 25, "picloud-dispatcher.service": 25}  # tenths, at most
+RATE = 200  # requests a second
+
+
+class Load:
+    """What came of requests that went on while something happened."""
+
+    answered = 0
+    others: list[str]
+
+
+@contextlib.contextmanager
+def load(installed: Installed, path: str) -> Iterator[Load]:
+    """Requests through Caddy for the length of a block."""
+    command = ["/usr/bin/python3", f"{CHECKOUT}/tests/systemd/load.py", SITE, path, str(RATE)]
+    process = subprocess.Popen(
+        installed.machine.command(*command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "started\n"
+    result = Load()
+    try:
+        yield result
+    finally:
+        said, _ = process.communicate(timeout=120)
+    told = json.loads(said)
+    result.answered, result.others = told["answered"], told["others"]
+
+
+def count(installed: Installed) -> int:
+    """How often the counter was called."""
+    answer = installed.api("GET", "scripts/counter/kv/n")
+    return int(answer.json["value"]) if answer.status == 200 else 0
+
+
+def await_calls(installed: Installed, more: int) -> None:
+    """Until so many more calls have been answered."""
+    before = count(installed)
+    eventually(lambda: count(installed), lambda now: now >= before + more)
+
+
+def await_end(installed: Installed, pid: str) -> None:
+    """Until a process of the machine is gone."""
+    eventually(lambda: installed.machine.run("ps", "-o", "pid=", "-p", pid, check=False).strip(), lambda said: not said)
+
+
+def test_start_brings_all_up_and_stop_takes_all_down(installed: Installed) -> None:
+    installed.systemctl("stop", "picloud")
+    assert set(installed.states(*UNITS, *SOCKETS).values()) == {"inactive"}
+    assert not installed.machine.run("sh", "-c", "pgrep -u picloud,picloud-sandbox || true")
+    installed.systemctl("start", "picloud")
+    installed.await_ready()
+    assert installed.call("GET", "/healthz").status == 200
+
+
+@pytest.mark.parametrize("unit", [*UNITS, *SOCKETS])
+def test_systemd_finds_nothing_wrong_with_a_unit(installed: Installed, unit: str) -> None:
+    assert installed.machine.run("systemd-analyze", "verify", "--man=no", unit) == ""
+
+
+@pytest.mark.parametrize("unit", EXPOSURE)
+def test_what_a_unit_is_exposed_to_is_bounded(installed: Installed, unit: str) -> None:
+    installed.machine.run("systemd-analyze", "security", f"--threshold={EXPOSURE[unit]}", unit)
+
+
+def test_the_executor_has_no_network_and_no_files_but_its_own(installed: Installed) -> None:
+    pid = installed.main_pid("picloud-executor.service")
+    interfaces = installed.machine.run("cat", f"/proc/{pid}/net/dev").splitlines()[2:]
+    assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
+    inside = installed.machine.path(f"/proc/{pid}/root")
+    assert {path.name for path in (inside / "etc").iterdir()} <= {"group", "ld.so.cache", "passwd", "picloud"}
+    assert {path.name for path in (inside / "etc/picloud").iterdir()} == {"picloud.toml"}
+    assert {path.name for path in (inside / "run").iterdir()} <= {"picloud-executor", "systemd"}
+    assert not list((inside / "var").rglob("*")) if (inside / "var").exists() else True
+    assert not (inside / "home").exists()
+
+
+def test_no_process_runs_as_root(installed: Installed) -> None:
+    users = set()
+    for unit in UNITS:
+        group = installed.systemctl("show", "--property=ControlGroup", "--value", unit)
+        pids = installed.machine.run("sh", "-c", f"cat /sys/fs/cgroup/*{group}/cgroup.procs").split()
+        users |= set(installed.machine.run("ps", "-o", "user:32=", "-p", ",".join(pids)).split())
+    assert users == {"picloud", "picloud-sandbox"}
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_what_is_killed_is_started_again(installed: Installed, unit: str) -> None:
+    pid = installed.main_pid(unit)
+    installed.machine.run("kill", "-KILL", str(pid))
+    eventually(lambda: installed.main_pid(unit), lambda now: now not in (0, pid))
+    installed.await_ready()
+    installed.deploy("after", "return 'yes'")
+    assert installed.call("GET", "/fn/after").body == b"yes"
+    job = installed.call("POST", "/fn/after", b"", {"prefer": "respond-async"})
+    where = job.header("location")
+    assert where
+    path = where.removeprefix("/api/v1/")
+    eventually(lambda: installed.api("GET", path).json["state"], lambda state: state == "done")
+
+
+@pytest.mark.parametrize("verb", ["reload", "restart"])
+def test_nobody_notices_a(installed: Installed, verb: str) -> None:
+    installed.deploy("counter", COUNTER)
+    before = count(installed)
+    with load(installed, "/fn/counter") as seen:
+        await_calls(installed, 100)
+        for _ in range(2):
+            workers = installed.machine.run("pgrep", "-P", str(installed.main_pid("picloud.service")))
+            installed.systemctl(verb, "picloud")
+            for pid in workers.split():
+                await_end(installed, pid)
+            await_calls(installed, 100)
+    assert seen.others == []
+    assert seen.answered == count(installed) - before >= 300
+
+
+def test_a_reload_has_the_configuration_used(installed: Installed) -> None:
+    settings = installed.machine.file("/etc/picloud/picloud.toml")
+    before = settings.read_text()
+    schedule = '\n[[schedule]]\nname = "from-file"\nscript = "after"\nevery = "1 hour"\n'
+    try:
+        settings.write_text(before.replace("[server]\n", "[server]\nworkers = 3\npool_spare = 3\n", 1) + schedule)
+        installed.systemctl("reload", "picloud")
+        server, executor = (installed.main_pid(unit) for unit in UNITS[:2])
+        eventually(lambda: installed.machine.run("pgrep", "-c", "-P", str(server)).strip(), lambda it: it == "3")
+        eventually(lambda: installed.api("GET", "schedules/from-file").status, lambda status: status == 200)
+        sandboxes = f"pgrep -c -P $(pgrep -P {executor}) -x picloud-sandbox || true"
+        eventually(lambda: installed.machine.run("sh", "-c", sandboxes).strip(), lambda it: it == "3")
+    finally:
+        settings.write_text(before)
+        installed.systemctl("reload", "picloud")
+    eventually(lambda: installed.api("GET", "schedules/from-file").status, lambda status: status == 404)
+    installed.await_ready()
