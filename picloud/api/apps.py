@@ -1,18 +1,16 @@
-"""The route table, on one screen."""
+"""The route tables, on one screen: what everybody serves, what the manager does, what the orchestrator does."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 import falcon
 
 from picloud.api import faults, health, openapi, problem_pages
-from picloud.api.middleware import Authentication, BodiesInTurn, Methods, ScriptsFirst
-from picloud.auth import TokenFinder
-from picloud.manager.events import Events, Subscriptions
+from picloud.api.collaborators import Edge, Manager, Orchestrator
+from picloud.api.middleware import Authentication, BodiesInTurn, Elsewhere, Methods, ScriptsFirst
+from picloud.api.tables import Role, Row, Table, at, made
 from picloud.manager.resources import (
     events,
+    routes,
     schedules,
     scripts,
     secrets,
@@ -22,120 +20,121 @@ from picloud.manager.resources import (
     values,
     versions,
 )
-from picloud.manager.resources import routes as script_routes
-from picloud.manager.routes import Routes
-from picloud.manager.schedules import Schedules
-from picloud.manager.scripts import Scripts, Versions
-from picloud.manager.secrets import Secrets
-from picloud.manager.settings import ScriptSettings
-from picloud.manager.tokens import Tokens
-from picloud.manager.uploads import Uploads
-from picloud.manager.values import Values
-from picloud.orchestrator.enqueue import Enqueuing
-from picloud.orchestrator.feed import Feed
-from picloud.orchestrator.ingress import PREFIX, Ingress, ScriptResolver
-from picloud.orchestrator.recording import Values as SecretValues
-from picloud.orchestrator.request import Proxies
+from picloud.orchestrator.ingress import PREFIX, Ingress
 from picloud.orchestrator.resources import dead_letters, invoke, jobs, logs, records, replay
 
-
-@dataclass(frozen=True, slots=True)
-class Collaborators:
-    """What the resources work with."""
-
-    known_tokens: TokenFinder
-    tokens: Tokens
-    scripts: Scripts
-    uploads: Uploads
-    versions: Versions
-    routes: Routes
-    events: Events
-    subscriptions: Subscriptions
-    schedules: Schedules
-    secrets: Secrets
-    resolver: ScriptResolver
-    settings: ScriptSettings
-    values: Values
-    runs: invoke.Runs
-    every_version: replay.VersionSource
-    ingress: Ingress
-    enqueuing: Enqueuing
-    jobs: dead_letters.Requests
-    dead_letters: dead_letters.Letters
-    secret_values: SecretValues
-    reading: Callable[[], AbstractContextManager[None]]  # see BodiesInTurn
-    proxies: Proxies
-    records: records.RecordReader
-    lines: logs.LineReader
-    followers: Feed
-    checks: dict[str, health.Check]
-    front: object  # the resource of `/`
+API, SCRIPT = "/api/v1", "/api/v1/scripts/{script}"
 
 
-def routes(our: Collaborators) -> openapi.Routes:
-    """Every path with its resource; the document at /openapi.json tells of the same list."""
-    api, script = "/api/v1", "/api/v1/scripts/{script}"
-    table: openapi.Routes = [
-        ("/", our.front),
-        ("/healthz", health.Healthz()),
-        ("/readyz", health.Readyz(our.checks)),
-        ("/problems", problem_pages.ProblemsPage()),
-        ("/problems/{name}", problem_pages.ProblemPage()),
-        (f"{api}/scripts", scripts.ScriptsResource(our.scripts, our.uploads)),
-        (script, scripts.ScriptResource(our.scripts, our.uploads)),
-        (f"{script}/active", scripts.ActiveResource(our.scripts)),
-        (f"{script}/settings", settings.SettingsResource(our.settings)),
-        (f"{script}/versions", versions.VersionsResource(our.versions)),
-        (f"{script}/versions/{{number}}", versions.VersionResource(our.versions)),
-        (f"{script}/kv", values.ValuesResource(our.values)),
-        (f"{script}/kv/{{key:path}}", values.ValueResource(our.values)),
-        (f"{script}/invoke", invoke.InvokeResource(our.resolver, our.runs, our.enqueuing, our.proxies)),
-        (f"{api}/routes", script_routes.RoutesResource(our.routes)),
-        (f"{api}/routes/{{route}}", script_routes.RouteResource(our.routes)),
-        (f"{api}/events", events.EventsResource(our.events)),
-        (f"{api}/events/{{event_number}}", events.EventResource(our.events)),
-        (f"{api}/subscriptions", subscriptions.SubscriptionsResource(our.subscriptions)),
-        (f"{api}/subscriptions/{{subscription}}", subscriptions.SubscriptionResource(our.subscriptions)),
-        (f"{api}/schedules", schedules.SchedulesResource(our.schedules)),
-        (f"{api}/schedules/{{schedule}}", schedules.ScheduleResource(our.schedules)),
-        (f"{api}/schedules/{{schedule}}/slots", schedules.SlotsResource(our.schedules)),
-        (f"{api}/schedules/{{schedule}}/next-runs", schedules.NextRunsResource(our.schedules)),
-        (f"{api}/invocations", records.InvocationsResource(our.records)),
-        (f"{api}/invocations/{{identifier}}", records.InvocationResource(our.records)),
-        (
-            f"{api}/invocations/{{identifier}}/replay",
-            replay.ReplayResource(our.records, our.resolver, our.every_version, our.runs),
-        ),
-        (f"{api}/jobs", jobs.JobsResource(our.jobs)),
-        (f"{api}/jobs/{{job}}", jobs.JobResource(our.jobs)),
-        (f"{api}/queue", jobs.QueueResource(our.jobs)),
-        (f"{api}/dead-letters", dead_letters.DeadLettersResource(our.jobs, our.dead_letters)),
-        (
-            f"{api}/dead-letters/{{letter}}",
-            dead_letters.DeadLetterResource(our.jobs, our.dead_letters, our.lines, our.resolver, our.secret_values),
-        ),
-        (f"{api}/dead-letters/{{letter}}/retry", dead_letters.RetryResource(our.dead_letters)),
-        (f"{api}/secrets", secrets.SecretsResource(our.secrets)),
-        (f"{api}/secrets/{{secret}}", secrets.SecretResource(our.secrets)),
-        (f"{api}/tokens", tokens.TokensResource(our.tokens)),
-        (f"{api}/tokens/{{token}}", tokens.TokenResource(our.tokens)),
-        (f"{api}/logs", logs.LogsResource(our.lines, our.followers, our.known_tokens)),
-    ]
-    table.append(("/openapi.json", openapi.DocumentResource(table)))
-    return table
+def front(page: object) -> object:
+    """The resource of `/`: made by who knows how it looks."""
+    return page
 
 
-def create_app(our: Collaborators) -> falcon.App[falcon.Request, falcon.Response]:
-    """The WSGI application; pure: it opens nothing."""
-    gate, scripts_first = Authentication(our.known_tokens), ScriptsFirst(our.ingress)
-    middleware: list[Any] = [BodiesInTurn(our.reading), gate, scripts_first, Methods()]
+EVERYWHERE: Table[Edge] = [
+    at("/healthz", health.Healthz, lambda _: ()),
+    at("/readyz", health.Readyz, lambda our: (our.checks,)),
+]
+
+MANAGER: Table[Manager] = [
+    at("/", front, lambda our: (our.front,)),
+    at("/openapi.json", openapi.DocumentResource, lambda our: (every_path(our.front),)),
+    at("/problems", problem_pages.ProblemsPage, lambda _: ()),
+    at("/problems/{name}", problem_pages.ProblemPage, lambda _: ()),
+    at(f"{API}/scripts", scripts.ScriptsResource, lambda our: (our.scripts, our.uploads)),
+    at(SCRIPT, scripts.ScriptResource, lambda our: (our.scripts, our.uploads)),
+    at(f"{SCRIPT}/active", scripts.ActiveResource, lambda our: (our.scripts,)),
+    at(f"{SCRIPT}/settings", settings.SettingsResource, lambda our: (our.settings,)),
+    at(f"{SCRIPT}/versions", versions.VersionsResource, lambda our: (our.versions,)),
+    at(f"{SCRIPT}/versions/{{number}}", versions.VersionResource, lambda our: (our.versions,)),
+    at(f"{SCRIPT}/kv", values.ValuesResource, lambda our: (our.values,)),
+    at(f"{SCRIPT}/kv/{{key:path}}", values.ValueResource, lambda our: (our.values,)),
+    at(f"{API}/routes", routes.RoutesResource, lambda our: (our.routes,)),
+    at(f"{API}/routes/{{route}}", routes.RouteResource, lambda our: (our.routes,)),
+    at(f"{API}/events", events.EventsResource, lambda our: (our.events,)),
+    at(f"{API}/events/{{event_number}}", events.EventResource, lambda our: (our.events,)),
+    at(f"{API}/subscriptions", subscriptions.SubscriptionsResource, lambda our: (our.subscriptions,)),
+    at(f"{API}/subscriptions/{{subscription}}", subscriptions.SubscriptionResource, lambda our: (our.subscriptions,)),
+    at(f"{API}/schedules", schedules.SchedulesResource, lambda our: (our.schedules,)),
+    at(f"{API}/schedules/{{schedule}}", schedules.ScheduleResource, lambda our: (our.schedules,)),
+    at(f"{API}/schedules/{{schedule}}/slots", schedules.SlotsResource, lambda our: (our.schedules,)),
+    at(f"{API}/schedules/{{schedule}}/next-runs", schedules.NextRunsResource, lambda our: (our.schedules,)),
+    at(f"{API}/secrets", secrets.SecretsResource, lambda our: (our.secrets,)),
+    at(f"{API}/secrets/{{secret}}", secrets.SecretResource, lambda our: (our.secrets,)),
+    at(f"{API}/tokens", tokens.TokensResource, lambda our: (our.tokens,)),
+    at(f"{API}/tokens/{{token}}", tokens.TokenResource, lambda our: (our.tokens,)),
+]
+
+ORCHESTRATOR: Table[Orchestrator] = [  # beside the scripts' own: see `_with_scripts`
+    at(
+        f"{SCRIPT}/invoke",
+        invoke.InvokeResource,
+        lambda our: (our.resolver, our.runs, our.enqueuing, our.proxies),
+    ),
+    at(f"{API}/invocations", records.InvocationsResource, lambda our: (our.records,)),
+    at(f"{API}/invocations/{{identifier}}", records.InvocationResource, lambda our: (our.records,)),
+    at(
+        f"{API}/invocations/{{identifier}}/replay",
+        replay.ReplayResource,
+        lambda our: (our.records, our.resolver, our.every_version, our.runs),
+    ),
+    at(f"{API}/jobs", jobs.JobsResource, lambda our: (our.jobs,)),
+    at(f"{API}/jobs/{{job}}", jobs.JobResource, lambda our: (our.jobs,)),
+    at(f"{API}/queue", jobs.QueueResource, lambda our: (our.jobs,)),
+    at(f"{API}/dead-letters", dead_letters.DeadLettersResource, lambda our: (our.jobs, our.dead_letters)),
+    at(
+        f"{API}/dead-letters/{{letter}}",
+        dead_letters.DeadLetterResource,
+        lambda our: (our.jobs, our.dead_letters, our.lines, our.resolver, our.secret_values),
+    ),
+    at(f"{API}/dead-letters/{{letter}}/retry", dead_letters.RetryResource, lambda our: (our.dead_letters,)),
+    at(f"{API}/logs", logs.LogsResource, lambda our: (our.lines, our.followers, our.known_tokens)),
+]
+
+App = falcon.App[falcon.Request, falcon.Response]
+
+
+def every_path(page: object) -> openapi.Routes:
+    """All of the API, whoever serves it: each path with what declares it. ``page`` is the resource of `/`."""
+    rows: list[Row[Any]] = [*EVERYWHERE, *MANAGER, *ORCHESTRATOR]
+    return [(row.path, page if row.kind is front else row.kind) for row in rows]
+
+
+def manager_app(edge: Edge, our: Manager) -> App:
+    """The WSGI application of picloud-manager; as the others it is pure: it opens nothing."""
+    elsewhere = Elsewhere(Role.MANAGER, Role.ORCHESTRATOR, ORCHESTRATOR)
+    app = _app(edge, [elsewhere], made(MANAGER, our))
+    app.add_sink(elsewhere.sink, "/")
+    return app
+
+
+def orchestrator_app(edge: Edge, our: Orchestrator) -> App:
+    """The WSGI application of picloud-orchestrator."""
+    elsewhere = Elsewhere(Role.ORCHESTRATOR, Role.MANAGER, MANAGER)
+    app = _app(edge, [ScriptsFirst(our.ingress), elsewhere], made(ORCHESTRATOR, our))
+    return _with_scripts(app, our.ingress)
+
+
+def whole_app(edge: Edge, manager: Manager, orchestrator: Orchestrator) -> App:
+    """The WSGI application of both in one."""
+    table = [*made(MANAGER, manager), *made(ORCHESTRATOR, orchestrator)]
+    return _with_scripts(_app(edge, [ScriptsFirst(orchestrator.ingress)], table), orchestrator.ingress)
+
+
+def _app(edge: Edge, first: list[Any], table: list[tuple[str, Any]]) -> App:
+    """What is served everywhere, and by this table; ``first`` sees a request before anybody asks who sent it."""
+    middleware = [BodiesInTurn(edge.bodies_at_once), *first, Authentication(edge.known_tokens), Methods()]
     app = falcon.App(middleware=middleware)
     app.resp_options.default_media_type = None  # type: ignore[assignment] # a script's answer has the type it gave
     faults.install(app)
-    app.add_sink(our.ingress.route, "/")  # what is nobody else's
-    app.add_sink(our.ingress.function, PREFIX)  # the last one is asked first
-    for path, resource in routes(our):
+    for path, resource in [*made(EVERYWHERE, edge), *table]:
         if hasattr(resource, "on_get"):
             resource.on_head = resource.on_get  # Falcon leaves out the body
         app.add_route(path, resource)
+    return app
+
+
+def _with_scripts(app: App, ingress: Ingress) -> App:
+    app.add_sink(ingress.route, "/")  # what is nobody else's
+    app.add_sink(ingress.function, PREFIX)  # the last one is asked first
     return app

@@ -1,13 +1,16 @@
 """Who is asking: the bearer token of every request to the control plane."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Protocol
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 import falcon
+from falcon.routing import CompiledRouter
 
+from picloud.api.tables import Role, Table
 from picloud.auth import TokenFinder, authenticate
-from picloud.errors import NotFound, PlatformError, Unauthorized
+from picloud.errors import NotFound, Overloaded, PlatformError, Unauthorized
 from picloud.messages.endpoint import declared
 from picloud.messages.reading import READING
 
@@ -37,15 +40,47 @@ class ScriptsFirst:
             resp.complete = True
 
 
-class BodiesInTurn:
-    """Lets so many bodies be read at once, whoever reads them: `read_body` asks ``reading``."""
+class Elsewhere:
+    """Answers for the paths of another service: 404 that says which one, whoever asks and by whatever method."""
 
-    def __init__(self, reading: Callable[[], AbstractContextManager[None]]) -> None:
-        self._reading = reading
+    def __init__(self, this: Role, other: Role, theirs: Table[Any]) -> None:
+        self._this, self._other = this, other
+        self._paths = CompiledRouter()
+        for row in theirs:
+            self._paths.add_route(row.path, self)
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
-        """Leave it where it is looked for."""
-        req.env[READING] = self._reading
+        """NotFound."""
+        if self._paths.find(req.path):
+            raise self._not_found(req)
+
+    def sink(self, req: falcon.Request, resp: falcon.Response, **_: object) -> None:  # noqa: ARG002 - as Falcon calls it
+        """NotFound: of paths that are nobody else's, which the other service looks up among the scripts' routes."""
+        raise NotFound if req.path.startswith(GUARDED) else self._not_found(req)
+
+    def _not_found(self, req: falcon.Request) -> NotFound:
+        return NotFound(f"{req.path} is {self._other}'s to answer, and this is {self._this}")
+
+
+class BodiesInTurn:
+    """Lets so many bodies be read at once, however slowly they are sent: `read_body` asks for its turn."""
+
+    def __init__(self, at_once: int) -> None:
+        self._turns = threading.Semaphore(at_once)
+
+    def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
+        """Leave the turn where it is looked for."""
+        req.env[READING] = self._turn
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Overloaded at once if there is none."""
+        if not self._turns.acquire(blocking=False):
+            raise Overloaded("too many bodies are being sent at once; try again in a moment")
+        try:
+            yield
+        finally:
+            self._turns.release()
 
 
 class Methods:

@@ -7,7 +7,7 @@ more, declares more. Built at the first request for it, once a process.
 import hashlib
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -26,9 +26,10 @@ from picloud.messages.reading import MEDIA_JSON, MERGE_PATCH
 from picloud.messages.wrong import SCRIPT_PATTERN
 from picloud.model import VARIABLE_NAME
 
-Routes = list[tuple[str, Any]]
+Routes = Sequence[tuple[str, Any]]
+"""Path template, and what declares it: a resource or its class."""
 Operation = tuple[str, str, object, Endpoint]
-"""Path template, method in lower case, resource, declaration."""
+"""Path template, method in lower case, what declares it, declaration."""
 
 PATH_PARAMETERS: dict[str, Any] = {
     "script": Annotated[str, Meta(pattern=SCRIPT_PATTERN, description="the script's name")],
@@ -146,7 +147,7 @@ def _operation(path: str, method: str, resource: object, told: Endpoint, schemas
     summary, _, more = inspect.getdoc(getattr(resource, f"on_{method}")).partition("\n")  # type: ignore[union-attr]
     needs = f"Needs a token with the scope `{told.scope}`." if told.scope else "Needs no token."
     found: Json = {
-        "operationId": f"{method}_{_snake(type(resource).__name__.removesuffix('Resource'))}",
+        "operationId": f"{method}_{_snake(_name(resource).removesuffix('Resource'))}",
         "tags": [_tag(path)],
         "summary": summary,
         "description": "\n\n".join(filter(None, (more.strip(), needs))),
@@ -187,6 +188,10 @@ def _tag(path: str) -> str:
     """The noun that a path is about."""
     words = path.removeprefix("/api/v1/").split("/")
     return words[0] if path.startswith("/api/") else "server"
+
+
+def _name(resource: object) -> str:
+    return (resource if isinstance(resource, type) else type(resource)).__name__
 
 
 def _snake(camel: str) -> str:

@@ -38,7 +38,6 @@ class Admission:
         self._node_slots = node_slots
         self._parked_max = parked_max  # of the node; as many threads must be there beside `threads`
         self._own_slots = max(1, threads - threads // _THREADS_KEPT_FREE)  # of this process
-        self._readers = threading.Semaphore(max(1, threads // 2))
         self._descriptor = -1
         self._mutex = threading.Lock()
         self._held: set[int] = set()
@@ -52,16 +51,6 @@ class Admission:
     def close(self) -> None:
         """Give everything back."""
         os.close(self._descriptor)
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Read a body: half of this process's threads at most, however slowly it is sent; else Overloaded at once."""
-        if not self._readers.acquire(blocking=False):
-            raise Overloaded("too many bodies are being sent at once; try again in a moment")
-        try:
-            yield
-        finally:
-            self._readers.release()
 
     @contextmanager
     def node(self) -> Iterator["Place"]:

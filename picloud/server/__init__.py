@@ -10,6 +10,8 @@ start and a stop.
     requests     one request, in a thread
     refusals     what is answered before, or instead of, the application
     application  which of gunicorn's settings are ours
+    entry        settings, then the service, then the server; `manager`, `orchestrator` and `__main__` (both in one)
+                 say which service
 
 gunicorn's internals are overridden, so it is pinned to a major version; each override names what it replaces in 27.0.1.
 
@@ -25,7 +27,6 @@ At worker_connections open connections, the one that has been idle for longest i
 """
 
 import resource
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, Protocol
 
@@ -33,7 +34,7 @@ from picloud.server.application import Application, refuse_taken
 from picloud.server.refusals import RenderProblem
 from picloud.settings import ServerSettings
 
-__all__ = ["RenderProblem", "Service", "manager", "orchestrator", "run"]
+__all__ = ["RenderProblem", "Service", "run"]
 
 _FILES = 65_536  # open at once: a connection is one
 
@@ -78,20 +79,3 @@ def run(make: Make, render_problem: RenderProblem) -> NoReturn:
     resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES), hard))
     Application(settings, service, make, render_problem).run()
     raise AssertionError("gunicorn's arbiter ends by SystemExit")
-
-
-def manager() -> int:
-    """`picloud-manager`."""
-    return _not_split_yet("manager")
-
-
-def orchestrator() -> int:
-    """`picloud-orchestrator`."""
-    return _not_split_yet("orchestrator")
-
-
-def _not_split_yet(name: str) -> int:
-    sys.stderr.write(
-        f"picloud-{name}: the {name} is not split from picloud yet: run 'picloud up', which has it inside\n"
-    )
-    return 2

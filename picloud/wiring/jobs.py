@@ -21,7 +21,8 @@ from picloud.storage.claims import Claims
 from picloud.storage.jobs import NEWS
 from picloud.storage.listener import Listener
 from picloud.storage.unit_of_work import UnitsOfWork
-from picloud.wiring.engine import CONNECTION_WAIT_MS, Engine, Forgets, Share
+from picloud.wiring.engine import Engine, Share
+from picloud.wiring.ground import CONNECTION_WAIT_MS, Ground
 
 _log = logging.getLogger(__name__)
 
@@ -43,8 +44,8 @@ class Loop(Protocol):
         """Wait until no job runs any more."""
 
 
-LoopMaker = Callable[[ServerSettings, Engine, Clock], Loop]
-Applier = Callable[[ServerSettings, Engine], Callable[[], None]]
+LoopMaker = Callable[[ServerSettings, Ground, Engine, Clock], Loop]
+Applier = Callable[[ServerSettings, Ground], Callable[[], None]]
 
 
 class Jobs:
@@ -52,22 +53,24 @@ class Jobs:
 
     def __init__(self, settings: ServerSettings, make_loop: LoopMaker, declared: Applier) -> None:
         at_once = settings.jobs_concurrency
+        self._ground = ground = Ground(settings)
         # The loop keeps to its bound: nothing here is refused for want of threads.
-        self._engine = Engine(settings, Share(threads=2 * at_once, streams=at_once), Forgets())
+        self._engine = Engine(settings, ground, Share(threads=2 * at_once, streams=at_once))
         self._clock = Clock()
         self._news = Listener(
             settings.database_url,
             NEWS,
             on_message=lambda _: self._clock.ring(),
             on_listening=self._clock.ring,  # what was sent while nobody listened is to be found
-            on_lost=lambda _: None,  # the engine's own says so
+            on_lost=lambda _: None,  # the ground's own says so
         )
-        self._apply = declared(settings, self._engine)
+        self._apply = declared(settings, ground)
         self._reload = Bell(self._apply_declared, "reload")
-        self._loop = make_loop(settings, self._engine, self._clock)
+        self._loop = make_loop(settings, ground, self._engine, self._clock)
 
     def start(self) -> None:
         """Open what this process holds; and have what the configuration declares applied."""
+        self._ground.start()
         self._engine.start()
         self._news.start()
         self._reload.start()
@@ -94,6 +97,7 @@ class Jobs:
         self._news.stop()
         self._reload.stop()
         self._engine.stop()
+        self._ground.stop()
 
     def _apply_declared(self) -> None:
         try:
@@ -104,23 +108,23 @@ class Jobs:
             _log.error("the configuration was not applied: %s", error)
 
 
-def loop(settings: ServerSettings, engine: Engine, clock: Clock) -> Loop:
+def loop(settings: ServerSettings, ground: Ground, engine: Engine, clock: Clock) -> Loop:
     """What claims jobs and runs them."""
     at_once = settings.jobs_concurrency
     # It has no connections of its own: a job runs in the transaction of its claim.
-    units = UnitsOfWork(settings.database_url, size=1, wait_ms=CONNECTION_WAIT_MS, ring=engine.bell.ring)
+    units = UnitsOfWork(settings.database_url, size=1, wait_ms=CONNECTION_WAIT_MS, ring=ground.bell.ring)
     claims = Claims(units, settings.database_url, size=at_once, node=socket.gethostname())
-    engine.at_stop.callback(claims.close)
+    ground.at_stop.callback(claims.close)
     runner = JobRunner(engine.dispatcher(units), engine.router, engine.calls, engine.journal)
-    return JobLoop(claims, Schedules(engine.slots), runner, clock, concurrency=at_once)
+    return JobLoop(claims, Schedules(ground.slots), runner, clock, concurrency=at_once)
 
 
-def declared(settings: ServerSettings, engine: Engine) -> Callable[[], None]:
+def declared(settings: ServerSettings, ground: Ground) -> Callable[[], None]:
     """What has the database hold what the configuration file declares: at the start, and whenever it is read again.
 
     DatabaseUnavailable: it is tried again. Any other PicloudError is logged, and nothing of it is applied.
     """
-    return ConfiguredSchedules(settings.config, engine.tables.schedules, engine.bell.ring).apply
+    return ConfiguredSchedules(settings.config, ground.tables.schedules, ground.bell.ring).apply
 
 
 def build(settings: ServerSettings) -> Jobs:

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -189,12 +188,3 @@ def test_there_is_no_colour_in_a_pipe(picloud: Running) -> None:
     for arguments in (["ls"], ["doctor"], ["show", "nobody"]):
         done = picloud.cli(*arguments)
         assert b"\x1b" not in done.stdout + done.stderr
-
-
-@pytest.mark.parametrize("module", ["picloud-manager", "picloud-orchestrator"])
-def test_what_is_not_split_yet_says_so(module: str) -> None:
-    function = module.removeprefix("picloud-")
-    code = f"import sys; from picloud.server import {function}; sys.exit({function}())"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
-    assert done.returncode == 2
-    assert b"picloud up" in done.stderr

@@ -1,13 +1,17 @@
-"""Who does not say who may ask answers nobody."""
+"""Who does not say who may ask answers nobody; and bodies are read in turn."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import falcon
 import falcon.testing
 import pytest
 
-from picloud.api.middleware import Authentication
+from picloud.api.middleware import Authentication, BodiesInTurn
 from picloud.auth import Principal, Scope
-from picloud.errors import PlatformError, Unauthorized
+from picloud.errors import Overloaded, PlatformError, Unauthorized
 from picloud.messages.endpoint import endpoint
+from picloud.messages.reading import READING
 
 
 class Nobody:
@@ -51,3 +55,21 @@ def test_what_wants_a_token_is_not_reached_without_one_whatever_the_path() -> No
 @pytest.mark.parametrize("method", ["POST", "OPTIONS", "DELETE"])
 def test_what_is_for_everybody_or_is_nothing_is_let_through(method: str) -> None:
     enter(method)
+
+
+def turn(middleware: BodiesInTurn) -> Callable[[], AbstractContextManager[None]]:
+    """What the reading of one request's body asks."""
+    req = falcon.Request(falcon.testing.create_environ(method="POST"))
+    middleware.process_request(req, falcon.Response())
+    found: Callable[[], AbstractContextManager[None]] = req.env[READING]
+    return found
+
+
+def test_so_many_bodies_are_read_at_once_and_the_next_when_one_is_through() -> None:
+    middleware = BodiesInTurn(2)
+    one, two, three = (turn(middleware) for _ in range(3))
+    with one():
+        with two(), pytest.raises(Overloaded, match="too many bodies"), three():
+            pytest.fail("there was no turn left")
+        with three():
+            pass

@@ -1,4 +1,4 @@
-"""How it is started: by systemd, on a unix socket, on an address that is taken, as parts that do not exist yet."""
+"""How it is started: by systemd, on a unix socket, on an address that is taken, with a wrong setting."""
 
 import contextlib
 import json
@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from picloud import server as entry
 from tests.running import ROOT
 from tests.server.harness import Server, read_to_end, serving
 
@@ -106,10 +105,14 @@ def test_a_socket_that_a_killed_server_left_is_replaced(tmp_path: Path) -> None:
         assert b" 200 OK" in server.raw(GET)
 
 
-@pytest.mark.parametrize("name", ["manager", "orchestrator"])
-def test_a_part_that_is_not_split_yet_says_what_to_do(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert getattr(entry, name)() == 2
-    assert f"the {name} is not split from picloud yet: run 'picloud up'" in capsys.readouterr().err
+@pytest.mark.parametrize("module", ["picloud.server", "picloud.server.manager", "picloud.server.orchestrator"])
+def test_each_service_names_a_wrong_setting_with_exit_2(module: str, tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", module],
+        env={"PYTHONPATH": str(ROOT), "PICLOUD_DATA": str(tmp_path), "PICLOUD_BINT": "127.0.0.1:1"},
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (2, "error: PICLOUD_BINT is not a setting; did you mean PICLOUD_BIND?\n")
 
 
 def refused(bind: str) -> str:

@@ -20,6 +20,7 @@ from picloud.storage.jobs import ring
 from picloud.storage.migrate import migrate
 from picloud.storage.pool import Pool
 from picloud.wiring.engine import Engine
+from picloud.wiring.ground import Ground
 from picloud.wiring.jobs import Jobs
 from tests.running import PATIENCE_S, ROOT, eventually
 
@@ -70,12 +71,12 @@ class Dispatching:
     def __init__(self, database: str, data: Path, apply: Callable[[], None]) -> None:
         self.notes: list[Notes] = []
 
-        def loop(_settings: ServerSettings, _engine: Engine, clock: Clock) -> Notes:
+        def loop(_settings: ServerSettings, _ground: Ground, _engine: Engine, clock: Clock) -> Notes:
             self.notes.append(Notes(clock))
             return self.notes[0]
 
         settings = ServerSettings(data=data, database_url=database)
-        self.jobs = Jobs(settings, loop, lambda _settings, _engine: apply)
+        self.jobs = Jobs(settings, loop, lambda _settings, _ground: apply)
         self._thread = threading.Thread(target=self.jobs.run)
 
     def __enter__(self) -> "Dispatching":
