@@ -10,7 +10,8 @@ Who opens connections
     what changes; 2 of the dispatcher), `logs.listen` (1 of each worker, while somebody follows a log there) and
     `migrate` (1, while it runs). `pool.vacuum` borrows one more, rarely.
     PostgreSQL has max_connections=100, of which 3 are reserved: 2 workers hold 24, and 26 while logs are followed, the
-    dispatcher 19.
+    dispatcher 19. Of a server that is split, a worker of the orchestrator holds as many, one of the manager 6: it has
+    no records and no invocations.
 
 What a transaction promises
     1. `with pool.transaction() as cursor` commits when the block ends and rolls back when it raises.

@@ -2,10 +2,13 @@
 
 import inspect
 import re
+from typing import Any
 
 from picloud.api import openapi
+from picloud.api.apps import EVERYWHERE, MANAGER, ORCHESTRATOR
 from picloud.api.openapi_answers import DEFAULT, answers_of
 from picloud.api.problems import TABLE
+from picloud.api.tables import Table
 from tests.declarations import ROUTES
 from tests.running import ROOT
 
@@ -44,6 +47,34 @@ def test_every_endpoint_has_its_row_and_no_other_is_there() -> None:
 def test_every_problem_has_its_row_and_no_other_is_there() -> None:
     expected = [f"| `{row.name}` | {row.status} | {row.when} | {row.advice} |" for row in TABLE.values()]
     assert rows(r"`[a-z-]+` \| \d{3}") == expected, "\n".join(expected)
+
+
+def paths_of(service: str) -> list[str]:
+    """The paths that the page says a service has, `*` for what may be anything."""
+    (row,) = rows(re.escape(service))
+    return re.findall(r"`(/[^`]*)`", row)
+
+
+def covers(pattern: str, path: str) -> bool:
+    """`*` is one segment, or at the end all that is left."""
+    words = re.escape(pattern.removesuffix("*")).replace(r"\*", "[^/]+")
+    return bool(re.fullmatch(words + (".+" if pattern.endswith("*") else ""), path))
+
+
+def test_each_path_is_the_services_that_the_page_says_it_is() -> None:
+    tables: dict[str, Table[Any]] = {
+        "both": EVERYWHERE,
+        "`picloud-orchestrator`": ORCHESTRATOR,
+        "`picloud-manager`": MANAGER,
+    }
+    useless = {(service, pattern) for service in tables for pattern in paths_of(service)}
+    for expected, table in tables.items():
+        for path in (row.path for row in table):
+            found = [(it, pattern) for it in tables for pattern in paths_of(it) if covers(pattern, path)]
+            assert found, path
+            assert found[0][0] == expected, path  # the manager's are those that are left
+            useless -= {*found}
+    assert useless == {("`picloud-orchestrator`", "/fn/*")}  # which is in no table
 
 
 def test_every_promised_problem_is_there() -> None:
