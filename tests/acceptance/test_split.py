@@ -1,8 +1,12 @@
 """The services apart: each serves its own and goes on without the other; what one changes, the other sees at once."""
 
+import os
 import signal
+import socket
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +17,9 @@ from picloud.dashboard.front import Front
 from picloud.messages.endpoint import declared
 from tests.acceptance.following import following
 from tests.acceptance.test_idle import seen, settled
-from tests.running import Answer, eventually
-from tests.split import Service, Split, split
+from tests.documents import blocks
+from tests.running import PATIENCE_S, ROOT, Answer, Running, eventually
+from tests.split import Split, split
 
 IDLE_S = 10
 
@@ -38,7 +43,7 @@ def is_elsewhere(answer: Answer, whose: Role) -> bool:
     return answer.status == 404 and f"is {whose}'s to answer" in answer.body.decode()
 
 
-def ask(service: Service, method: str, path: str, **headers: str) -> Answer:
+def ask(service: Running, method: str, path: str, **headers: str) -> Answer:
     """Any method; what HEAD would say is in GET's answer."""
     return service.call(method.upper(), path, headers={"authorization": f"Bearer {service.token}", **headers})
 
@@ -139,9 +144,9 @@ def test_the_next_call_sees_a_route_come_and_go(ours: Split) -> None:
 
 
 def test_a_host_of_its_own_has_its_first_page(ours: Split) -> None:
-    route = {"path": "/", "host": "shop.example", "script": "hello"}
+    route = {"path": "/", "host": "inn.example", "script": "hello"}
     assert ours.manager.api("POST", "routes", route).status == 201
-    assert ours.orchestrator.call("GET", "/", headers={"host": "shop.example"}).body == b"hello"
+    assert ours.orchestrator.call("GET", "/", headers={"host": "inn.example"}).body == b"hello"
     assert is_elsewhere(ours.orchestrator.call("GET", "/"), Role.MANAGER)
 
 
@@ -207,6 +212,57 @@ def test_an_event_that_the_manager_takes_is_heard_at_once(ours: Split) -> None:
         lambda: ours.orchestrator.api("GET", "invocations?script=hello&trigger=event").json["items"],
         lambda items: [it["outcome"] for it in items] == ["ok"],
     )
+
+
+# ── behind a proxy ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def proxied(ours: Split, tmp_path: Path) -> Iterator[Running]:
+    """Both behind Caddy, as the documentation has it."""
+    proxy = Running(ours.manager.data, {})
+    (told,) = [it.text for it in blocks(ROOT / "docs" / "http-api.md", "text") if "reverse_proxy" in it.text]
+    text = "{\n\tadmin off\n}\n" + told
+    for theirs, here in {
+        "picloud.example, shop.example": f"http://:{proxy.port}",
+        "host picloud.example": "host 127.0.0.1",
+        "unix//run/picloud/manager.sock": f"127.0.0.1:{ours.manager.port}",
+        "unix//run/picloud/orchestrator.sock": f"127.0.0.1:{ours.orchestrator.port}",
+    }.items():
+        assert theirs in text
+        text = text.replace(theirs, here)
+    (tmp_path / "Caddyfile").write_text(text)
+    with (tmp_path / "log").open("wb") as log:
+        caddy = subprocess.Popen(
+            ["caddy", "run", "--adapter", "caddyfile", "--config", tmp_path / "Caddyfile"],
+            env={**os.environ, "HOME": str(tmp_path)}, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        eventually(lambda: listens(proxy.port) or caddy.poll() is not None, bool)
+        assert caddy.poll() is None, (tmp_path / "log").read_text()
+        yield proxy
+    finally:
+        caddy.terminate()
+        caddy.wait(PATIENCE_S)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_clients_see_one_picloud(ours: Split, proxied: Running) -> None:
+    for method, path in endpoints(*every_path(Front)):
+        answer = ask(proxied, method, path)
+        assert not is_elsewhere(answer, Role.MANAGER), (method, path)
+        assert not is_elsewhere(answer, Role.ORCHESTRATOR), (method, path)
+    proxied.deploy("seen", "return function(r) log.info('asked') return r.host end")
+    with following(proxied, "&script=seen") as follower:
+        assert proxied.call("GET", "/fn/seen").body.decode() == f"127.0.0.1:{proxied.port}"
+        assert follower.messages(1) == ["asked"]
+    assert proxied.api("POST", "routes", {"path": "/", "host": "shop.example", "script": "seen"}).status == 201
+    assert proxied.call("GET", "/", headers={"host": "shop.example"}).body == b"shop.example"
+    assert b"PiCloud" in ask(proxied, "GET", "/", accept="text/html").body
 
 
 # ── the one without the other ───────────────────────────────────────────────────────────────────────────────────────
