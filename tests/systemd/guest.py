@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+import prctl
+
 from tests.running import PATIENCE_S
 
 _LIMITS = ("memory", "pids", "cpu", "cpuacct", "devices")  # controllers of cgroup v1 that nspawn mounts read-only
@@ -108,6 +110,7 @@ class Guest:
 
     def _spawned(self, ready: Path) -> "subprocess.Popen[bytes]":
         def join() -> None:
+            prctl.set_pdeathsig(signal.SIGTERM)  # it shuts the machine down, whatever became of us
             for cgroup in self._cgroups:
                 (cgroup / "cgroup.procs").write_text("0")
 

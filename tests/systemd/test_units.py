@@ -61,7 +61,7 @@ def await_end(installed: Installed, pid: str) -> None:
 
 def test_start_brings_all_up_and_stop_takes_all_down(installed: Installed) -> None:
     installed.systemctl("stop", "picloud")
-    assert set(installed.states(*UNITS, *SOCKETS).values()) == {"inactive"}
+    eventually(lambda: set(installed.states(*UNITS, *SOCKETS).values()), lambda states: states == {"inactive"})
     assert not installed.machine.run("sh", "-c", "pgrep -u picloud,picloud-sandbox || true")
     installed.systemctl("start", "picloud")
     installed.await_ready()
