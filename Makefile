@@ -5,6 +5,7 @@ VENV := .venv
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 PACKAGES := curl gcc libcap-dev python3-dev python3-venv
 TEST_PACKAGES := $(PACKAGES) caddy libseccomp2 postgresql systemd-container
+INSTALL_PACKAGES := $(filter-out curl,$(PACKAGES)) postgresql caddy
 AARCH64_PACKAGES := qemu-system-arm cpio
 BENCH_PACKAGES := wrk nginx-light fcgiwrap lua5.4 bubblewrap
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -16,7 +17,7 @@ debian = @for package in $(1); do \
 	[ -z "$$missing" ] || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint pytest test-escapes test-chaos test-aarch64 bench clean packages test-packages aarch64-packages bench-packages
+.PHONY: help run test lint pytest test-escapes test-chaos test-aarch64 bench install uninstall clean packages install-packages test-packages aarch64-packages bench-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,11 +47,20 @@ test-aarch64: $(VENV)/ready-to-test | aarch64-packages ## the sandbox's own test
 bench: $(VENV)/ready-to-test | bench-packages ## measure side by side with plain CGI; QUICK=1 for a short run
 	$(VENV)/bin/python -m tests.bench
 
+install: | install-packages ## for good, on Debian: packages, users, database, Caddy, systemd; again to upgrade; ARGS='--site cloud.example.org'
+	$(SUDO) /usr/bin/python3 -B -m picloud.installation.build $(ARGS)
+
+uninstall: ## remove what `make install` brought; the data stays unless PURGE=1
+	$(SUDO) /usr/bin/python3 -B -m picloud.installation.removal $(if $(filter 1,$(PURGE)),--purge)
+
 clean: ## remove what was built; var/, the data, stays
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 packages:
 	$(call debian,$(PACKAGES))
+
+install-packages:
+	$(call debian,$(INSTALL_PACKAGES))
 
 test-packages:
 	$(call debian,$(TEST_PACKAGES))

@@ -26,6 +26,7 @@ _COMMANDS = {  # name → module: imported when it is named, so that Tab and `--
     "env": "settings",
     "event": "events",
     "init": "starter",
+    "install": "install",
     "invocations": "records",
     "invoke": "scripts",
     "job": "jobs",

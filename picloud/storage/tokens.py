@@ -82,6 +82,12 @@ class TokenTable:
             cursor.execute(f"SELECT {_TOKEN} FROM tokens WHERE id = %s", (identifier,))
             return _token(found(cursor.fetchone(), f"there is no token {identifier}"))
 
+    def any_lasting_admin(self) -> bool:
+        """Whether there is a token that may administer for ever."""
+        with self._pool.transaction() as cursor:
+            cursor.execute(_LASTING_ADMIN)
+            return cursor.fetchone() is not None
+
     def revoke(self, identifier: int) -> None:
         """Delete a token; NotFound; Conflict if no admin token without an expiry would be left."""
         with self._pool.transaction() as cursor:

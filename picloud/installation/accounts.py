@@ -1,0 +1,69 @@
+"""Users, groups and folders: systemd makes them, and makes those in /run again at each boot."""
+
+import grp
+import pwd
+import stat
+from pathlib import Path
+
+from picloud.installation.machine import Machine
+from picloud.installation.places import (
+    HTTP_GROUP,
+    RUN,
+    RUN_EXECUTOR,
+    SANDBOX_USER,
+    STATE,
+    SYSUSERS,
+    TMPFILES,
+    USER,
+)
+from picloud.installation.steps import Change, News, Order, replaced
+
+_STATE_MODE = 0o700
+
+
+def users(machine: Machine, order: Order) -> News:
+    """`picloud` serves, `picloud-sandbox` runs scripts, and who is in `picloud-http` may talk to the socket."""
+    yield from replaced(machine, SYSUSERS, order.text("systemd/picloud.sysusers"))
+    missing = [name for name in (USER, SANDBOX_USER) if not has_user(name)]
+    missing += [name for name in (HTTP_GROUP,) if not has_group(name)]
+    if missing:
+        what = f"make the users and groups that are missing: {', '.join(missing)}"
+        yield Change(what, lambda: machine.do("systemd-sysusers", str(SYSUSERS)))
+
+
+def folders(machine: Machine, order: Order) -> News:
+    """The state is the server's alone; the sockets lie in /run."""
+    yield from replaced(machine, TMPFILES, order.text("systemd/picloud.tmpfiles"))
+    missing = [str(folder) for folder in (RUN, RUN_EXECUTOR) if not machine.has(folder)]
+    if missing:
+        what = f"make {' and '.join(missing)}"
+        yield Change(what, lambda: machine.do("systemd-tmpfiles", "--create", str(TMPFILES)))
+    if not _is_private(machine, STATE):
+        yield Change(f"make {STATE}, for {USER} alone", lambda: machine.make_folder(STATE, _STATE_MODE, USER))
+
+
+def has_user(name: str) -> bool:
+    """Whether there is a user of this name."""
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def has_group(name: str) -> bool:
+    """Whether there is a group of this name."""
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _is_private(machine: Machine, folder: Path) -> bool:
+    """Whether it is there, its user's, and nobody else's."""
+    if not machine.has(folder):
+        return False
+    found = machine.path(folder).lstat()
+    belongs = not machine.is_root or (has_user(USER) and found.st_uid == pwd.getpwnam(USER).pw_uid)
+    return stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == _STATE_MODE and belongs

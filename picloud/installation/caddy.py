@@ -1,0 +1,116 @@
+"""Caddy's part: the site that leads to PiCloud's socket, and the right to connect to it.
+
+Owns: /etc/caddy/Caddyfile if it is Debian's own or ours as we wrote it, and a drop-in of caddy.service, which holds the
+site's name and the group. A Caddyfile of the operator's is never touched: it is told what to add.
+"""
+
+import hashlib
+import re
+
+from picloud.errors import ConfigurationError
+from picloud.installation.machine import CommandFailed, Machine
+from picloud.installation.places import (
+    CADDY,
+    CADDY_DROP_IN,
+    CADDYFILE,
+    CADDYFILE_KEPT,
+    CADDYFILE_WRITTEN,
+    HTTP_GROUP,
+)
+from picloud.installation.steps import Change, News, Note, Order, replaced
+
+_UNIT = "caddy.service"
+_PROGRAM = "/usr/bin/caddy"
+_PART = CADDY / "picloud.caddy"
+_SITE = re.compile(r"(https?://)?[A-Za-z0-9.*-]*(:\d{1,5})?")
+_SITE_SAID = re.compile(r"^Environment=PICLOUD_SITE=(.*)$", re.MULTILINE)
+
+
+def site(machine: Machine, order: Order) -> News:
+    """Caddy answers for the site, and may talk to PiCloud."""
+    if not machine.has(_PROGRAM):
+        yield Note("there is no caddy here: whoever is to talk to PiCloud's socket joins the group " + HTTP_GROUP)
+        return
+    changed = False
+    for step in (_drop_in, _file):
+        for it in step(machine, order):
+            changed = changed or isinstance(it, Change)
+            yield it
+    if not machine.says("systemctl", "is-enabled", "--quiet", _UNIT):
+        yield Change("enable caddy, for each boot", lambda: machine.do("systemctl", "enable", "--quiet", _UNIT))
+    if not _is_member(machine):
+        yield Change("start caddy, anew if it runs", lambda: _told(machine, "restart"))
+    elif changed:
+        yield Change("have caddy read it", lambda: _told(machine, "reload"))
+
+
+def restore(machine: Machine) -> None:
+    """As it was before there was a PiCloud; an operator's Caddyfile stays."""
+    if machine.has(CADDYFILE_KEPT) and machine.text(CADDYFILE) == machine.text(CADDYFILE_WRITTEN):
+        machine.move(CADDYFILE_KEPT, CADDYFILE)
+    was_there = machine.has(CADDY_DROP_IN)
+    machine.remove(CADDY_DROP_IN)
+    machine.do("systemctl", "daemon-reload")
+    if was_there and machine.says("systemctl", "is-active", "--quiet", _UNIT):
+        machine.do("systemctl", "restart", _UNIT)
+
+
+def _drop_in(machine: Machine, order: Order) -> News:
+    said = _SITE_SAID.findall(machine.text(CADDY_DROP_IN) or "")
+    name = order.site or (said[0] if said else "")
+    if not _SITE.fullmatch(name):
+        raise ConfigurationError(f"--site {name}: must be a host name, such as cloud.example.org")
+    lines = ["# PiCloud's: `picloud install --site NAME` changes it", "[Service]", f"SupplementaryGroups={HTTP_GROUP}"]
+    text = "\n".join([*lines, *([f"Environment=PICLOUD_SITE={name}"] if name else []), ""])
+    for change in replaced(machine, CADDY_DROP_IN, text):
+        yield change
+        yield Change("have systemd read it", lambda: machine.do("systemctl", "daemon-reload"))
+
+
+def _file(machine: Machine, order: Order) -> News:
+    ours, there, written = order.text("config/Caddyfile"), machine.text(CADDYFILE), machine.text(CADDYFILE_WRITTEN)
+    if there == ours:
+        return
+    if there is None or there == written or _is_debians(machine, there):
+        yield Change(f"write {CADDYFILE}", lambda: _write(machine, ours, keep=there if there != written else None))
+        return
+    if written is not None:
+        if written != ours:
+            yield Note(
+                f"{CADDYFILE} has changes of yours and stays; this release's is {order.shipped}/config/Caddyfile"
+            )
+        return
+    yield from replaced(machine, _PART, ours)
+    if not re.search(r"^\s*import\s+(/etc/caddy/)?picloud\.caddy\s*$", there, re.MULTILINE):
+        yield Note(f"{CADDYFILE} is yours and stays; add this line to it, and reload caddy: import picloud.caddy")
+
+
+def _write(machine: Machine, text: str, *, keep: str | None) -> None:
+    if keep is not None and not machine.has(CADDYFILE_KEPT):
+        machine.write(CADDYFILE_KEPT, keep)
+    machine.write(CADDYFILE_WRITTEN, text)
+    machine.write(CADDYFILE, text)
+
+
+def _is_debians(machine: Machine, text: str) -> bool:
+    """Whether a file is as Debian's package brought it."""
+    conffiles = machine.ask("dpkg-query", "-W", "-f=${Conffiles}", "caddy")
+    digest = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+    return f"{CADDYFILE} {digest}" in conffiles
+
+
+def _is_member(machine: Machine) -> bool:
+    """Whether the caddy that runs has the group; a caddy that does not run has it not."""
+    pid = machine.ask("systemctl", "show", "--property=MainPID", "--value", _UNIT)
+    status = machine.text(f"/proc/{pid}/status") if pid != "0" else None
+    group = machine.ask("getent", "group", HTTP_GROUP).split(":")[2]
+    groups = re.search(r"^Groups:(.*)$", status or "", re.MULTILINE)
+    return groups is not None and group in groups[1].split()
+
+
+def _told(machine: Machine, verb: str) -> None:
+    try:
+        machine.do("systemctl", verb, _UNIT)
+    except CommandFailed as error:
+        said = machine.ask("journalctl", "-q", "--no-pager", "-o", "cat", "-n8", "-u", _UNIT)
+        raise CommandFailed(f"{error}\n{said}") from error
