@@ -53,7 +53,7 @@ def check(machine: Machine, order: Order, say: Say) -> None:
             say(f"{name}: {error}")
             continue
         if not news:
-            say(f"{name}: there already")
+            say(f"{name}: as it should be")
 
 
 def install(machine: Machine, order: Order, say: Say) -> None:
@@ -68,7 +68,7 @@ def install(machine: Machine, order: Order, say: Say) -> None:
             if isinstance(it, Change):
                 it.make()
         if not news:
-            say(f"{name}: there already")
+            say(f"{name}: as it should be")
 
 
 def require_ground(machine: Machine) -> None:

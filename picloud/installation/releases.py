@@ -50,7 +50,7 @@ class Release:
 
 def mine(machine: Machine) -> Release | None:
     """The release that this program is of; None if it was not made by `make install`."""
-    folder = Path(sys.prefix)
+    folder = Path(sys.prefix).resolve()
     release = Release(machine, folder.name)
     return release if folder == release.folder and release.is_whole else None
 

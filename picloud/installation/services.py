@@ -20,6 +20,7 @@ from picloud.installation.units import BESIDE, SERVER, SPLIT, placed
 _READY_S = 60
 _PAUSE_S = 0.2  # between two questions whether it is ready
 _LOG_LINES = 20
+_LINE_CHARACTERS = 400
 
 
 def units(machine: Machine, order: Order) -> News:
@@ -48,10 +49,10 @@ def release(machine: Machine, order: Order) -> News:
 
 
 def go_back(machine: Machine) -> None:
-    """Use the release before this one; what its units are comes with it."""
-    target = releases.previous(machine)
+    """Use the release before this one, with its units; PlatformError if it does not start: then this one goes on."""
+    before, target = releases.led_to(machine, CURRENT), releases.previous(machine)
     activate(machine, target)
-    start(machine, _wanted(machine))
+    _start_or_go_back(machine, _wanted(machine), before, target)
 
 
 def activate(machine: Machine, wanted: Release) -> None:
@@ -88,6 +89,8 @@ def _start_or_go_back(
 
 
 def _restore(machine: Machine, before: Release, earlier: Release | None, error: PlatformError) -> None:
+    failed = releases.led_to(machine, CURRENT)
+    name = failed.name if failed else "that was new"
     activate(machine, before)
     if earlier:
         machine.link(PREVIOUS, f"releases/{earlier.name}")
@@ -97,10 +100,10 @@ def _restore(machine: Machine, before: Release, earlier: Release | None, error: 
         start(machine, _wanted(machine))
     except PlatformError as worse:
         raise PlatformError(
-            f"the new release did not start, and neither did release {before.name}, which is in use again: {worse}\n"
-            f"what the new one said: {error}"
+            f"release {name} did not start, and {before.name}, which is in use again, did not either: {worse}\n"
+            f"what {name} said: {error}"
         ) from error
-    raise PlatformError(f"the new release did not start; release {before.name} is in use again: {error}") from error
+    raise PlatformError(f"release {name} did not start; {before.name} is in use again: {error}") from error
 
 
 def _known(wanted: Release | None) -> Release:
@@ -143,4 +146,4 @@ def _log(machine: Machine, since: str) -> str:
         text = machine.ask("journalctl", "-q", "--no-pager", "-o", "cat", f"-n{_LOG_LINES}", f"--since={since}", *named)
     except CommandFailed:
         return ""
-    return "\n".join(f"  {line}" for line in text.splitlines())
+    return "\n".join(f"  {line[:_LINE_CHARACTERS]}" for line in text.splitlines())
