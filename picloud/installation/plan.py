@@ -36,8 +36,8 @@ STEPS: Sequence[tuple[str, Step]] = (
     ("units", services.units),
     ("release", services.release),
     ("site", caddy.site),
-    ("first token", tokens.first_token),
     ("old releases", _old_releases),
+    ("first token", tokens.first_token),
 )
 
 
