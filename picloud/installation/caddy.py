@@ -4,10 +4,12 @@ Owns: /etc/caddy/Caddyfile if it is Debian's own or ours as we wrote it, and a d
 site's name and the group. A Caddyfile of the operator's is never touched: it is told what to add.
 """
 
+import grp
 import hashlib
 import re
 
 from picloud.errors import ConfigurationError
+from picloud.installation.accounts import has_group
 from picloud.installation.machine import CommandFailed, Machine
 from picloud.installation.places import (
     CADDY,
@@ -101,9 +103,11 @@ def _is_debians(machine: Machine, text: str) -> bool:
 
 def _is_member(machine: Machine) -> bool:
     """Whether the caddy that runs has the group; a caddy that does not run has it not."""
+    if not has_group(HTTP_GROUP):
+        return False
     pid = machine.ask("systemctl", "show", "--property=MainPID", "--value", _UNIT)
     status = machine.text(f"/proc/{pid}/status") if pid != "0" else None
-    group = machine.ask("getent", "group", HTTP_GROUP).split(":")[2]
+    group = str(grp.getgrnam(HTTP_GROUP).gr_gid)
     groups = re.search(r"^Groups:(.*)$", status or "", re.MULTILINE)
     return groups is not None and group in groups[1].split()
 

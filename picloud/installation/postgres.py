@@ -58,9 +58,11 @@ def database(machine: Machine, _order: Order) -> News:
             f"make a cluster of PostgreSQL {version}",
             lambda: machine.do("pg_createcluster", version, "main", "--start"),
         )
+    _want_cluster(machine)
     found = cluster(machine)
     if not found.is_online:
         yield Change("start PostgreSQL", lambda: machine.do("systemctl", "start", found.unit))
+    _want_running(machine)
     if not _is_there(machine, _HAS_ROLE):
         yield Change(f"make the role {USER}", lambda: _do(machine, _MAKE_ROLE))
     if not _is_there(machine, _HAS_DATABASE):
@@ -71,6 +73,7 @@ def tuning(machine: Machine, order: Order) -> News:
     """What lets PostgreSQL sleep, if the operator wants that: it holds for all of its databases."""
     if _is_elsewhere(machine):
         return
+    _want_cluster(machine)
     found = cluster(machine)
     text, there = order.text("config/postgresql.conf"), machine.text(found.tuning)
     wanted = order.tune() if there is None else order.tune() is not False
@@ -108,6 +111,8 @@ def has_secrets(machine: Machine) -> bool:
     """Whether PiCloud's database holds any secret; of one that is the operator's, that is not asked."""
     return (
         not _is_elsewhere(machine)
+        and bool(_clusters(machine))
+        and cluster(machine).is_online
         and _is_there(machine, _HAS_DATABASE)
         and _is_there(machine, _HAS_TABLE, DATABASE)
         and _is_there(machine, _HAS_SECRETS, DATABASE)
@@ -150,6 +155,16 @@ def _port_said(machine: Machine) -> int:
 def _want_root(machine: Machine) -> None:
     if not machine.is_root:
         raise CannotSee("PostgreSQL tells root alone")
+
+
+def _want_cluster(machine: Machine) -> None:
+    if not _clusters(machine):
+        raise CannotSee("the rest is seen once there is a PostgreSQL")
+
+
+def _want_running(machine: Machine) -> None:
+    if not cluster(machine).is_online:
+        raise CannotSee("the rest is seen once PostgreSQL runs")
 
 
 def _is_there(machine: Machine, question: str, where: str = "postgres") -> bool:
