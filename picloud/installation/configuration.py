@@ -33,6 +33,9 @@ _WRAPPER = f"""#!/bin/sh
 if [ -z "${{PICLOUD_CONFIG+is set}}" ] && [ -r {SETTINGS} ]; then
   export PICLOUD_CONFIG={SETTINGS}
 fi
+if [ -z "${{PICLOUD_SECRET_KEY_FILE+is set}}" ] && [ -r {KEY} ]; then
+  export PICLOUD_SECRET_KEY_FILE={KEY}
+fi
 exec {CURRENT}/bin/picloud "$@"
 """
 

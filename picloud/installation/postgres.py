@@ -1,5 +1,7 @@
 """PostgreSQL: Debian's own cluster with a role and a database for PiCloud, by peer authentication: without a password.
 
+The role is for PiCloud's user, and for root, whose `picloud backup` it is: two lines in pg_ident.conf and one in
+pg_hba.conf say so.
 Owns: which cluster that is, and the SQL that makes these; names are constants. With another `database_url` in the
 operator's file the database is the operator's, and nothing of it is touched.
 """
@@ -15,7 +17,10 @@ from picloud.installation.places import DATABASE, POSTGRES, POSTGRES_SOCKETS, SE
 from picloud.installation.steps import Change, News, Note, Order
 
 _PORT = 5432
-_OURS = f"postgresql:///{DATABASE}?host={POSTGRES_SOCKETS}"
+_OURS = f"postgresql://{USER}@/{DATABASE}?host={POSTGRES_SOCKETS}"
+_MARK = "# PiCloud's"
+_HBA = f"local {DATABASE} {USER} peer map={USER} {_MARK}\n"
+_IDENT = f"{USER} {USER} {USER} {_MARK}\n{USER} root {USER} {_MARK}\n"
 _PROGRAMS = Path("/usr/lib/postgresql")
 
 _HAS_ROLE = f"SELECT 1 FROM pg_roles WHERE rolname = '{USER}'"  # noqa: S608 - of constants
@@ -41,9 +46,14 @@ class Cluster:
         return f"postgresql@{self.version}-{self.name}.service"
 
     @property
+    def folder(self) -> Path:
+        """Where its configuration is."""
+        return POSTGRES / self.version / self.name
+
+    @property
     def tuning(self) -> Path:
         """The file that tunes it."""
-        return POSTGRES / self.version / self.name / TUNING
+        return self.folder / TUNING
 
 
 def database(machine: Machine, _order: Order) -> News:
@@ -67,6 +77,10 @@ def database(machine: Machine, _order: Order) -> News:
         yield Change(f"make the role {USER}", lambda: _do(machine, _MAKE_ROLE))
     if not _is_there(machine, _HAS_DATABASE):
         yield Change(f"make the database {DATABASE}", lambda: _do(machine, _MAKE_DATABASE))
+    edits = [(name, text) for name, text in _admitting(machine, found) if text != machine.text(name)]
+    if edits:
+        what = f"admit {USER} and root as {USER}, in {' and '.join(str(name) for name, _ in edits)}"
+        yield Change(what, lambda: _edit(machine, found, edits))
 
 
 def tuning(machine: Machine, order: Order) -> News:
@@ -126,6 +140,7 @@ def drop(machine: Machine) -> None:
     found = cluster(machine)
     _do(machine, f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
     _do(machine, f"DROP ROLE IF EXISTS {USER}")
+    _edit(machine, found, [(name, _without_ours(machine.text(name) or "")) for name, _ in _admitting(machine, found)])
     if machine.has(found.tuning):
         machine.remove(found.tuning)
         machine.do("systemctl", "restart", found.unit)
@@ -144,7 +159,7 @@ def _said(machine: Machine) -> str:
 
 def _is_elsewhere(machine: Machine) -> bool:
     said = _said(machine)
-    return bool(said) and not said.startswith(_OURS)
+    return bool(said) and f"host={POSTGRES_SOCKETS}" not in said
 
 
 def _port_said(machine: Machine) -> int:
@@ -165,6 +180,25 @@ def _want_cluster(machine: Machine) -> None:
 def _want_running(machine: Machine) -> None:
     if not cluster(machine).is_online:
         raise CannotSee("the rest is seen once PostgreSQL runs")
+
+
+def _admitting(machine: Machine, found: Cluster) -> list[tuple[Path, str]]:
+    """The files that say who is who, as they should be: what stands first in pg_hba.conf counts."""
+    hba, ident = found.folder / "pg_hba.conf", found.folder / "pg_ident.conf"
+    return [
+        (hba, _HBA + _without_ours(machine.text(hba) or "")),
+        (ident, _without_ours(machine.text(ident) or "") + _IDENT),
+    ]
+
+
+def _without_ours(text: str) -> str:
+    return "".join(f"{line}\n" for line in text.splitlines() if not line.endswith(_MARK))
+
+
+def _edit(machine: Machine, found: Cluster, edits: Sequence[tuple[Path, str]]) -> None:
+    for name, text in edits:
+        machine.edit(name, text)
+    machine.do("systemctl", "reload", found.unit)
 
 
 def _is_there(machine: Machine, question: str, where: str = "postgres") -> bool:

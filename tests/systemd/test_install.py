@@ -136,6 +136,13 @@ def test_a_check_changes_nothing_whoever_asks(machine: Guest) -> None:
     assert pids(machine) == running
 
 
+def test_root_administers_from_the_command_line(machine: Guest) -> None:
+    assert "nothing to do" in machine.run("picloud", "migrate")
+    assert "sealed with the new key of /etc/picloud/secret.key" in machine.run("picloud", "secret", "rotate-key")
+    said = machine.run("stat", "-c", "%a %U:%G", "/etc/picloud/secret.key")
+    assert said.strip() == "600 root:root"
+
+
 def test_an_upgrade_under_load_fails_no_request_and_keeps_all_and_there_is_a_way_back(machine: Guest) -> None:
     token = {"PICLOUD_TOKEN": token_in(machine.run("picloud", "install", "--new-token"))}
     machine.file("/root/hi.lua").write_text(HI)
