@@ -19,7 +19,8 @@ RANKS = {
     "picloud.storage": 2, "picloud.executor": 2, "picloud.messages": 2,
     "picloud.manager": 3, "picloud.orchestrator": 3,
     "picloud.api": 4, "picloud.dashboard": 4,
-    "picloud.wiring": 5, "picloud.server": 6, "picloud.dispatcher": 6, "picloud.installation": 6, "picloud.cli": 7, "picloud.__main__": 8,
+    "picloud.wiring": 5, "picloud.server": 6, "picloud.dispatcher": 6, "picloud.cli": 7, "picloud.__main__": 8,
+    "picloud.installation": 6,
 }  # fmt: skip
 
 FOR_ALL = ("picloud.errors",)  # imports nothing of ours, and faults are everybody's
