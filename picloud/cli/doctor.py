@@ -1,10 +1,12 @@
-"""`picloud doctor`: what this machine gives, and what it lacks."""
+"""`picloud doctor`: what this machine gives, and what it lacks; with `--idle`, what PiCloud costs it at rest."""
 
 import sys
 from collections.abc import Sequence
 
 import click
 
+from picloud.cli.idle import as_document, report
+from picloud.cli.idle_table import show_report
 from picloud.cli.output import as_json, show_json
 from picloud.executor import protections
 from picloud.executor.protections import Protection
@@ -12,9 +14,38 @@ from picloud.settings import load
 
 
 @click.command()
+@click.option("--idle", is_flag=True, help="Measure instead whether PiCloud rests: wake-ups, CPU, writes, SQL, memory.")
+@click.option(
+    "--seconds",
+    metavar="N",
+    type=click.IntRange(1, 86_400),
+    default=10,
+    show_default=True,
+    help="With --idle: for how long.",
+)
 @as_json
-def doctor(as_json: bool) -> None:
-    """Show which protections sandboxes have on this machine. Exit 1 if one without which nothing runs is missing."""
+def doctor(idle: bool, seconds: int, as_json: bool) -> None:
+    """Show which protections sandboxes have on this machine. Exit 1 if one without which nothing runs is missing.
+
+    With '--idle' it watches the PiCloud that runs here for some seconds, and exits 1 if it did not rest.
+    """
+    if idle:
+        _measure(seconds, as_json)
+    else:
+        _inspect(as_json)
+
+
+def _measure(seconds: int, as_json: bool) -> None:
+    seen = report(load(), seconds)
+    if as_json:
+        show_json(as_document(seen))
+    else:
+        show_report(seen)
+    if seen.broken:
+        sys.exit(1)
+
+
+def _inspect(as_json: bool) -> None:
     found = protections.inspect(load())
     if as_json:
         show_json(

@@ -46,6 +46,22 @@ def data_lock(settings: ServerSettings) -> Iterator[None]:
         os.close(lock)
 
 
+def lock_holder(settings: ServerSettings) -> int:
+    """The pid of the PiCloud that runs on a data folder; 0 if none does, or that is not to be seen."""
+    try:
+        lock = os.open(settings.data / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, and for a moment: who asks as well gets it, too
+    except BlockingIOError:
+        return int(os.read(lock, 32).strip() or b"0")
+    else:
+        return 0
+    finally:
+        os.close(lock)
+
+
 @contextlib.contextmanager
 def run_dir(settings: ServerSettings) -> Iterator[None]:
     """A fresh folder for sockets and locks; what a killed start left is cleared away."""
