@@ -56,10 +56,18 @@ class Report:
         said += contract.deeds(self.ours)
         if self.asked and self.asked.backends:
             said.append(f"PiCloud sent SQL on {len(self.asked.backends)} of its connections")
+        return said or self._broken_by_postgres()
+
+    def _broken_by_postgres(self) -> list[str]:
+        """Of itself, or for others: what PiCloud has it do is PiCloud's."""
         woken, most = contract.wakeups(self.postgres), contract.wakeups_max(self.measured.seconds)
-        if woken > most and not self.untuned:
-            said.append(f"PostgreSQL woke {contract.times(woken)}: with its settings it does at most {most} times")
-        return said
+        if woken <= most or self.untuned:
+            return []
+        busiest = max(self.postgres, key=lambda it: it.voluntary)
+        return [
+            f"PostgreSQL woke {contract.times(woken)}, with its settings it does at most {most} times;"
+            f" most often '{busiest.name}' (pid {busiest.pid}): {contract.times(busiest.voluntary)}"
+        ]
 
     @property
     def advice(self) -> str:
