@@ -112,7 +112,7 @@ def _name(pid: int) -> str:
     """What tells it from others: for Python the program that it runs; else what it calls itself."""
     words = (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").rstrip("\0 ").split("\0")
     name = kernel_name(pid)
-    if not name.startswith("python"):
+    if not name.startswith("python") or "-c" in words:
         return words[0] if words[0].startswith("postgres: ") else name
     if "-m" in words[:-1]:
         module, *arguments = words[words.index("-m") + 1 :]

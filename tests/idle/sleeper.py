@@ -29,7 +29,7 @@ def _write(count: int, path: Path) -> None:
 
 
 def _child() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     sys.stdout.write(f"{child.pid}\n")
 
 
