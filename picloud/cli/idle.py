@@ -66,7 +66,8 @@ class Report:
         busiest = max(self.postgres, key=lambda it: it.voluntary)
         return [
             f"PostgreSQL woke {contract.times(woken)}, with its settings it does at most {most} times;"
-            f" most often '{busiest.name}' (pid {busiest.pid}): {contract.times(busiest.voluntary)}"
+            f" most often '{busiest.name}' (pid {busiest.pid}): {contract.times(busiest.voluntary)}."
+            " (Within 10 s after its last statement, each connection wakes it once more.)"
         ]
 
     @property
