@@ -17,7 +17,7 @@ debian = @for package in $(1); do \
 	[ -z "$$missing" ] || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint pytest test-escapes test-chaos test-aarch64 bench install uninstall clean packages install-packages test-packages aarch64-packages bench-packages
+.PHONY: help run test lint pytest test-escapes test-chaos test-aarch64 bench idle install uninstall clean packages install-packages test-packages aarch64-packages bench-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ install: | install-packages ## for good, on Debian: packages, users, database, C
 
 uninstall: ## remove what `make install` brought; the data stays unless PURGE=1
 	$(SUDO) /usr/bin/python3 -B -m picloud.installation.removal $(if $(filter 1,$(PURGE)),--purge)
+
+idle: $(if $(INSTALLED),,$(VENV)/ready-to-test) ## install PiCloud on a throw-away machine and measure a minute at rest; INSTALLED=1 for the one of this machine
+	@$(SUDO) $(if $(INSTALLED),picloud doctor --idle --seconds 60,$(VENV)/bin/python -m tests.systemd.idle)
 
 clean: ## remove what was built; var/, the data, stays
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

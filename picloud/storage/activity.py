@@ -23,13 +23,13 @@ _RAN = """SELECT script, trigger, count(*) FROM invocations WHERE %(newest)s IS 
 
 _SETTINGS = "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)"
 
-_AT_LEAST = {  # in the units of pg_settings
+AT_LEAST = {  # in the units of pg_settings
     "autovacuum_naptime": 600,  # s
     "checkpoint_timeout": 3_600,  # s
     "bgwriter_delay": 10_000,  # ms
     "wal_writer_delay": 10_000,  # ms
 }
-_ZERO = ("bgwriter_lru_maxpages", "max_logical_replication_workers")
+ZERO = ("bgwriter_lru_maxpages", "max_logical_replication_workers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,9 @@ class Activity:
 
     def untuned(self) -> list[str]:
         """The settings of `config/postgresql.conf` that PostgreSQL is woken without."""
-        found = dict(self._all(_SETTINGS, [*_AT_LEAST, *_ZERO]))
-        short = [name for name, least in _AT_LEAST.items() if int(found.get(name, least)) < least]
-        return short + [name for name in _ZERO if int(found.get(name, 0))]
+        found = dict(self._all(_SETTINGS, [*AT_LEAST, *ZERO]))
+        short = [name for name, least in AT_LEAST.items() if int(found.get(name, least)) < least]
+        return short + [name for name in ZERO if int(found.get(name, 0))]
 
     def begin(self) -> None:
         """The first look."""
