@@ -95,6 +95,17 @@ def test_while_it_is_called_it_says_that_it_was_not_idle_and_why(picloud: Runnin
     assert "The contract holds" not in text
 
 
+@pytest.mark.ordinary_user
+def test_what_may_not_be_read_is_said_to_be_missing(picloud: Running) -> None:
+    (said,) = told(picloud)["unseen"]
+    text = eventually(lambda: asked(picloud), lambda it: it.returncode == 0).stdout.decode()
+    (total,) = (line.split() for line in text.splitlines() if line.startswith("PiCloud:"))
+    assert "picloud-sandbox" in said
+    assert said.endswith(" may not be read: ask as root")
+    assert said in text
+    assert total[-2:] == ["?", "?"]
+
+
 def test_without_its_database_it_says_that_sql_was_not_counted(picloud: Running) -> None:
     url = "postgresql:///nobody?host=/nowhere"
     found = json.loads(picloud.cli("doctor", "--idle", "--seconds", "1", "--json", PICLOUD_DATABASE_URL=url).stdout)

@@ -29,6 +29,7 @@ def told(installed: Installed, seconds: int) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.timeout(600)
 def test_a_minute_at_rest_costs_nothing_and_postgresql_hardly_wakes(quiet: Installed) -> None:
     for _ in range(TRIES):
         seen = told(quiet, SECONDS)
