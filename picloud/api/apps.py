@@ -6,7 +6,7 @@ import falcon
 
 from picloud.api import faults, health, openapi, problem_pages
 from picloud.api.collaborators import Edge, Manager, Orchestrator
-from picloud.api.middleware import Authentication, BodiesInTurn, Elsewhere, Methods, ScriptsFirst
+from picloud.api.middleware import Authentication, BodiesInTurn, Elsewhere, Methods, ScriptsFirst, open_paths
 from picloud.api.tables import Role, Row, Table, at, made
 from picloud.manager.resources import (
     events,
@@ -21,7 +21,7 @@ from picloud.manager.resources import (
     versions,
 )
 from picloud.orchestrator.ingress import PREFIX, Ingress
-from picloud.orchestrator.resources import dead_letters, invoke, jobs, logs, records, replay
+from picloud.orchestrator.resources import dead_letters, hosts, invoke, jobs, logs, records, replay
 
 API, SCRIPT = "/api/v1", "/api/v1/scripts/{script}"
 
@@ -88,6 +88,7 @@ ORCHESTRATOR: Table[Orchestrator] = [  # beside the scripts' own: see `_with_scr
         lambda our: (our.jobs, our.dead_letters, our.lines, our.resolver, our.secret_values),
     ),
     at(f"{API}/dead-letters/{{letter}}/retry", dead_letters.RetryResource, lambda our: (our.dead_letters,)),
+    at(f"{API}/hosts", hosts.HostsResource, lambda our: (our.hosts,)),
     at(f"{API}/logs", logs.LogsResource, lambda our: (our.lines, our.followers, our.known_tokens)),
 ]
 
@@ -123,7 +124,8 @@ def whole_app(edge: Edge, manager: Manager, orchestrator: Orchestrator) -> App:
 
 def _app(edge: Edge, first: list[Any], table: list[tuple[str, Any]]) -> App:
     """What is served everywhere, and by this table; ``first`` sees a request before anybody asks who sent it."""
-    middleware = [BodiesInTurn(edge.bodies_at_once), *first, Authentication(edge.known_tokens), Methods()]
+    gate = Authentication(edge.known_tokens, open_paths(table))
+    middleware = [BodiesInTurn(edge.bodies_at_once), *first, gate, Methods()]
     app = falcon.App(middleware=middleware)
     app.resp_options.default_media_type = None  # type: ignore[assignment] # a script's answer has the type it gave
     faults.install(app)

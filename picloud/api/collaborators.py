@@ -18,7 +18,7 @@ from picloud.orchestrator.feed import Feed
 from picloud.orchestrator.ingress import Ingress, ScriptResolver
 from picloud.orchestrator.recording import Values as SecretValues
 from picloud.orchestrator.request import Proxies
-from picloud.orchestrator.resources import dead_letters, invoke, logs, records, replay
+from picloud.orchestrator.resources import dead_letters, hosts, invoke, logs, records, replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class Orchestrator:
     """What the orchestrator's resources work with."""
 
     ingress: Ingress
+    hosts: hosts.KnownHosts
     resolver: ScriptResolver
     runs: invoke.Runs
     every_version: replay.VersionSource

@@ -1,7 +1,7 @@
 """Who is asking: the bearer token of every request to the control plane."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -102,15 +102,22 @@ class Methods:
         resp.complete = True
 
 
+def open_paths(routes: Iterable[tuple[str, object]]) -> frozenset[str]:
+    """Of a route table: the paths whose GET anyone may ask, by its own declaration."""
+    told = {path: declared(resource, "GET") for path, resource in routes}
+    return frozenset(path for path, it in told.items() if it is not None and it.scope is None)
+
+
 class Authentication:
     """Sets `req.context.principal` for everything under /api/; what does not declare who may ask answers nobody."""
 
-    def __init__(self, tokens: TokenFinder) -> None:
+    def __init__(self, tokens: TokenFinder, open_paths: Collection[str] = ()) -> None:
         self._tokens = tokens
+        self._open_paths = open_paths  # that declare that anyone may ask
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         """NotFound for a path that is none; Unauthorized under /api/ without a token that is known."""
-        if not req.path.startswith(GUARDED):
+        if not req.path.startswith(GUARDED) or req.path in self._open_paths:
             return
         if not req.path.isprintable():
             raise NotFound

@@ -45,6 +45,10 @@ class Routes:
         """The same if it is cached; never asks its source."""
         return self._trees.get("", lambda: None)
 
+    def has_host(self, host: str) -> bool:
+        """Whether a route names a host, one of `patterns.host_of`; DatabaseUnavailable as `tree`."""
+        return self.tree().has_host(host)
+
     def clear(self) -> None:
         """Routes changed, or may have."""
         self._trees.clear()

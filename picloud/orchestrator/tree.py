@@ -53,6 +53,10 @@ class RouteTree:
             names.add("HEAD")
         return tuple(sorted(names | {"OPTIONS"})) if names else ()
 
+    def has_host(self, host: str) -> bool:
+        """Whether a route names this host, one of `host_of`."""
+        return bool(host) and host in self._hosts
+
     def _matching(self, host: str, segments: Sequence[str]) -> Iterator["dict[str, _Leaf]"]:
         """The ends of all patterns that match, the best first."""
         if is_reserved(segments):

@@ -87,6 +87,7 @@ class Orchestrator:
         tables = self.ground.tables
         return collaborators.Orchestrator(
             ingress=self._ingress,
+            hosts=self._routes,
             resolver=self._engine.router,
             runs=self._runs,
             every_version=tables.scripts,

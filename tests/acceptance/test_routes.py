@@ -323,3 +323,51 @@ def test_a_look_up_sends_no_sql(fresh_data: Path) -> None:
         after = statements(ours)
         asked = [pid for pid, started in before.items() if after.get(pid, started) != started]
         assert len(asked) == 1  # by the recorder, after the answers
+
+
+# ── which hosts lead here ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def hosts(picloud: Running, query: str) -> Answer:
+    """Asked by nobody in particular."""
+    return picloud.call("GET", f"/api/v1/hosts?{query}")
+
+
+def test_anyone_may_ask_whether_a_host_leads_here(picloud: Running, add: Add) -> None:
+    add("one", "GET Shop.Example/deep/{x}")
+    add("one", "GET [2001:db8:0::1]/")
+    add("one", "GET /for-every-host")
+    for asked, host in {
+        "shop.example": "shop.example", "SHOP.example.": "shop.example",
+        "2001:db8::1": "[2001:db8::1]", "[2001:DB8::0:1]": "[2001:db8::1]",
+    }.items():  # fmt: skip
+        answer = hosts(picloud, f"domain={asked}")
+        assert (answer.status, answer.json) == (200, {"host": host})
+    for asked in ("example", "www.shop.example", "localhost", "", ".", ":", "::", "a" * 255, "%ff", "*"):
+        assert hosts(picloud, f"domain={asked}").problem == "not-found", asked
+
+
+@pytest.mark.parametrize(
+    "query", ["", "domain=a&domain=b", "domain=" + "a" * 256, "domain=a%00b", "host=a", "domain=a&x"]
+)
+def test_what_is_no_question_about_a_host_is_refused(picloud: Running, query: str) -> None:
+    assert hosts(picloud, query).problem == "invalid-request"
+
+
+def test_a_host_is_known_while_a_route_has_it_and_no_longer(picloud: Running, add: Add) -> None:
+    first, second = (add("one", f"GET pi.example/{path}").json["id"] for path in ("a", "b"))
+    picloud.api("DELETE", f"routes/{first}")
+    assert {answer.status for answer in picloud.at_once(8, "GET", "/api/v1/hosts?domain=pi.example")} == {200}
+    picloud.api("DELETE", f"routes/{second}")
+    assert {answer.status for answer in picloud.at_once(8, "GET", "/api/v1/hosts?domain=pi.example")} == {404}
+
+
+def test_whether_a_host_is_known_is_asked_without_sql(fresh_data: Path) -> None:
+    with running(fresh_data, PICLOUD_WORKERS="1") as ours:
+        ours.deploy("one", "return 1")
+        assert ours.api("POST", "routes", {"host": "a.example", "path": "/", "script": "one"}).status == 201
+        assert hosts(ours, "domain=a.example").status == 200
+        before = settled(ours)
+        for _ in range(20):
+            assert [hosts(ours, f"domain={host}").status for host in ("a.example", "b.example")] == [200, 404]
+        assert statements(ours) == before

@@ -32,7 +32,7 @@ EVENT = b'{"specversion": "1.0", "id": "through", "source": "/wall", "type": "th
 SCHEDULE = b'{"script": "%s", "cron": "0 3 29 2 *", "payload": "through the wall"}' % MARK.encode()
 NAMED_SCHEDULE = SCHEDULE.replace(b"{", b'{"name": "through", ', 1)
 
-OPEN_TO_ALL = {"/", "/healthz", "/readyz", "/openapi.json", "/problems", "/problems/{name}"}
+OPEN_TO_ALL = {"/", "/healthz", "/readyz", "/openapi.json", "/problems", "/problems/{name}", f"{API}/hosts"}
 
 
 @dataclass(frozen=True)

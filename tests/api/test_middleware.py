@@ -7,7 +7,7 @@ import falcon
 import falcon.testing
 import pytest
 
-from picloud.api.middleware import Authentication, BodiesInTurn
+from picloud.api.middleware import Authentication, BodiesInTurn, open_paths
 from picloud.auth import Principal, Scope
 from picloud.errors import Overloaded, PlatformError, Unauthorized
 from picloud.messages.endpoint import endpoint
@@ -73,3 +73,26 @@ def test_so_many_bodies_are_read_at_once_and_the_next_when_one_is_through() -> N
             pytest.fail("there was no turn left")
         with three():
             pass
+
+class Open:
+    """Lets anyone read, and nobody write."""
+
+    @endpoint(None, answers={})
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Is for everybody."""
+
+    @endpoint(Scope.ADMIN, answers={})
+    def on_put(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Wants a token."""
+
+
+def test_below_api_a_path_that_anyone_may_read_is_open_and_no_other_is() -> None:
+    opened = open_paths([("/api/v1/open", Open()), ("/api/v1/closed", Resource())])
+    gate = Authentication(Nobody(), opened)
+    for path in ("/api/v1/closed", "/api/v1/open/", "/api/v1/openly", "/api/v1/other", "/api/"):
+        with pytest.raises(Unauthorized):
+            gate.process_request(falcon.Request(falcon.testing.create_environ(path)), falcon.Response())
+    req = falcon.Request(falcon.testing.create_environ("/api/v1/open", method="PUT"))
+    gate.process_request(req, falcon.Response())
+    with pytest.raises(Unauthorized):
+        gate.process_resource(req, falcon.Response(), Open(), {})

@@ -69,6 +69,12 @@ def test_a_host_beats_a_better_path_without_one() -> None:
     assert found(tree, "GET /a", "b.example") == "GET /a"
 
 
+def test_a_host_is_known_if_a_route_names_it() -> None:
+    tree = RouteTree(routes("POST a.example/deep/{x}", "GET /a"))
+    assert [tree.has_host(host) for host in ("a.example", "b.example", "example", "")] == [True, False, False, False]
+    assert not RouteTree([]).has_host("")
+
+
 def test_a_better_path_of_another_method_stands_in_nobodys_way() -> None:
     tree = RouteTree(routes("POST /a", "GET /{x}"))
     assert found(tree, "GET /a") == "GET /{x}"
