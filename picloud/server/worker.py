@@ -44,7 +44,7 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Worker(Requests):
-    """A connection is in one of five rooms, or in a thread's hands."""
+    """A connection is in one of six rooms, or in a thread's hands."""
 
     lifeline = -1  # readable when the arbiter is gone; set after fork
 
@@ -54,9 +54,10 @@ class Worker(Requests):
         self.keepalived_conns = self._idle = Room(KEEPALIVE_S)  # handle_request looks at its length
         self._heads = Room(_HEAD_S)
         self._closing = Room(_LINGER_S)
+        self._unheard = Room(_LINGER_S)  # those that send on and on behind their last answer; not polled
         self._held = Room(HOLD_S, HOLD_GRAIN_S)  # those that are turned away, in a moment
         self._queued = Room(self._queue_s)  # whole heads for which there is no thread; not polled
-        self._rooms = (self._idle, self._heads, self._closing, self._held, self._queued)
+        self._rooms = (self._idle, self._heads, self._closing, self._unheard, self._held, self._queued)
         self._door = Door(self.app.service, self.app.render_problem)
         self._in_flight = 0
         self._in_turn_until = 0.0  # until then, who waited in line is let in no faster than is served
@@ -103,7 +104,7 @@ class Worker(Requests):
 
     def _drain(self) -> None:
         self.set_accept_enabled(False)
-        for room in (self._idle, self._heads, self._closing):
+        for room in (self._idle, self._heads, self._closing, self._unheard):
             room.hurry(_STOP_LINGER_S, time.monotonic())
         while self.nr_conns > 0 and time.monotonic() < min(self._stop_ats):
             self._turn()
@@ -281,10 +282,13 @@ class Worker(Requests):
         except OSError:
             data = b""
         connection.surplus_bytes += len(data)
-        if data and connection.surplus_bytes < REST_BYTES_MAX:
-            self._wait_in(self._closing, connection)
-        else:
+        if not data:
             self._drop(connection)
+        elif connection.surplus_bytes < REST_BYTES_MAX:
+            self._wait_in(self._closing, connection)
+        else:  # closed, it would fail to send before it finds its answer: it is stopped instead, and looks
+            self._leave_poller(connection)
+            self._unheard.add(connection, time.monotonic())
 
     def _drop(self, connection: Connection) -> None:
         self._leave_poller(connection)
@@ -293,6 +297,9 @@ class Worker(Requests):
 
     def _expire(self, now: float) -> None:
         for connection in [*self._idle.overdue(now), *self._closing.overdue(now)]:
+            self._drop(connection)
+        for connection in self._unheard.overdue(now):
+            self._unheard.remove(connection)
             self._drop(connection)
         for connection in self._held.overdue(now):
             self._turn_away(connection)

@@ -1,7 +1,9 @@
 """Slow clients, and more of them than there are threads: everyone gets an answer or an end."""
 
+import contextlib
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from tests.server.harness import Gate, Server, read_answer, read_to_end, serving
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 THREADS = 4
+MORE_THAN_BUFFERS_TAKE = 64 * 1024 * 1024
 
 
 @pytest.fixture
@@ -58,6 +61,34 @@ def test_a_client_that_does_not_close_its_end_holds_nobody_up(patient: Server) -
     assert patient.get() == b"hello"
     for client in lingering:
         client.close()
+
+
+def send_all(client: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # ours, once the test has seen enough
+        client.sendall(b"x" * MORE_THAN_BUFFERS_TAKE)
+
+
+def test_who_sends_on_and_on_is_read_no_further_and_not_cut_off(patient: Server) -> None:
+    """A proxy that fails to send the rest of a body says so to its client, instead of the answer that has come."""
+    with patient.connect() as client:
+        client.sendall(GET + b"Content-Length: %d\r\n\r\n" % MORE_THAN_BUFFERS_TAKE)
+        sending = threading.Thread(target=send_all, args=(client,))
+        sending.start()
+        assert read_to_end(client).endswith(b"hello")
+        for _ in range(20):  # each is several turns of the loop, in which the rest could be read
+            assert patient.get() == b"hello"
+        assert sending.is_alive()
+        client.shutdown(socket.SHUT_RDWR)
+        sending.join()
+
+
+def test_nor_does_it_stay_for_ever(tmp_path: Path) -> None:
+    with serving(tmp_path, PICLOUD_WORKERS="1", TEST_LINGER_S="0.2") as server, server.connect() as client:
+        client.sendall(GET + b"Content-Length: %d\r\n\r\n" % MORE_THAN_BUFFERS_TAKE)
+        sending = threading.Thread(target=send_all, args=(client,))
+        sending.start()
+        assert read_to_end(client).endswith(b"hello")
+        sending.join()  # cut off, then
 
 
 def test_when_all_threads_are_busy_who_comes_is_refused_in_time(small: Server, gate: Gate) -> None:
