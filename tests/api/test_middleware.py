@@ -74,6 +74,7 @@ def test_so_many_bodies_are_read_at_once_and_the_next_when_one_is_through() -> N
         with three():
             pass
 
+
 class Open:
     """Lets anyone read, and nobody write."""
 
