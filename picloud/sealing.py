@@ -12,6 +12,7 @@ import base64
 import binascii
 import contextlib
 import fcntl
+import hmac
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,8 @@ from picloud.errors import ConfigurationError, PlatformError
 
 _FILE_BYTES_MAX = 64 * 1024
 _KEY_BYTES = 32
+_FINGERPRINT_OF = b"which of PiCloud's keys this is"
+_FINGERPRINT_BYTES = 8
 _OF_SYSTEMD = 0o440  # of a credential: root's, and an entry of its ACL, which shows as its group, for who runs the unit
 
 
@@ -57,6 +60,10 @@ class KeyFile:
     def check(self) -> None:
         """Raise if the file cannot be used."""
         self._read()
+
+    def fingerprints(self) -> list[str]:
+        """What tells each key from others, in the file's order; nobody learns a key from it."""
+        return [hmac.digest(key, _FINGERPRINT_OF, "sha256")[:_FINGERPRINT_BYTES].hex() for key in _keys_in(self._path)]
 
     def create(self) -> None:
         """Make the file with a first key, unless it is there."""

@@ -18,6 +18,7 @@ from picloud.errors import ConfigurationError, PicloudError
 _INTERRUPTED = 128 + signal.SIGINT
 
 _COMMANDS = {  # name → module: imported when it is named, so that Tab and `--version` wait for none of them
+    "backup": "backup",
     "completion": "completion",
     "dead": "dead",
     "deploy": "deploy",
@@ -35,6 +36,7 @@ _COMMANDS = {  # name → module: imported when it is named, so that Tab and `--
     "ls": "scripts",
     "migrate": "up",
     "replay": "replay",
+    "restore": "restore",
     "rm": "scripts",
     "rollback": "scripts",
     "route": "routes",

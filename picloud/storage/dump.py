@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from psycopg2 import sql
+from psycopg2 import ProgrammingError, sql
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from picloud.errors import ConfigurationError, PlatformError
@@ -100,6 +100,14 @@ def snapshot(dsn: str) -> Iterator[Snapshot]:
     """Take one; it holds nobody up. ConfigurationError, DatabaseUnavailable, PlatformError if there is no PiCloud."""
     with closing(connect_to(dsn)) as connection, translated():
         yield Snapshot(dsn, connection)
+
+
+def has_password(dsn: str) -> bool:
+    """Whether a DSN holds what must not be told; True of what is none."""
+    try:
+        return any(word in parse_dsn(dsn) for word in _SECRET_WORDS)
+    except ProgrammingError:
+        return True
 
 
 def present(cursor: Cursor) -> list[str]:
