@@ -158,3 +158,17 @@ def test_each_key_is_a_new_one(keys: KeyFile, path: Path) -> None:
         with keys.locked():
             keys.add()
     assert all(one != other for one, other in pairwise(sorted(lines(path))))
+
+
+def test_a_fingerprint_tells_keys_apart_and_holds_none(tmp_path: Path) -> None:
+    first, second = KeyFile(tmp_path / "first"), KeyFile(tmp_path / "second")
+    first.create()
+    second.create()
+    (one,) = first.fingerprints()
+    assert first.fingerprints() == [one] != second.fingerprints()
+    assert len(one) == 16
+    assert one not in (tmp_path / "first").read_text()
+    with first.locked():
+        first.add()
+    new, old = first.fingerprints()
+    assert (new == one, old == one) == (False, True)

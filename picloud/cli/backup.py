@@ -57,7 +57,7 @@ def backup(file: Path) -> None:
 def _back_up(settings: ServerSettings, file: IO[bytes]) -> Manifest:
     if not settings.database_url and not (settings.data / "postgres").exists():
         raise PlatformError(f"there is nothing to back up in {settings.data}: set PICLOUD_DATA or PICLOUD_DATABASE_URL")
-    config = _config(settings)
+    config = config_of(settings)
     with patiently("reading the database"), database(settings) as dsn, snapshot(dsn) as taken:
         manifest = _manifest(settings, taken)
         writer = Writer(file, manifest.taken_at)
@@ -92,7 +92,7 @@ def _key(settings: ServerSettings, rows: Mapping[str, int]) -> Key:
         return Key(str(settings.secret_key), [])
 
 
-def _config(settings: ServerSettings) -> str | None:
+def config_of(settings: ServerSettings) -> str | None:
     """The operator's file without passwords; None if there is none, or none that is sure to be without."""
     if not settings.config:
         return None

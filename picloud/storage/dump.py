@@ -105,7 +105,7 @@ def snapshot(dsn: str) -> Iterator[Snapshot]:
 def has_password(dsn: str) -> bool:
     """Whether a DSN holds what must not be told; True of what is none."""
     try:
-        return any(word in parse_dsn(dsn) for word in _SECRET_WORDS)
+        return any(parse_dsn(dsn).get(word) for word in _SECRET_WORDS)
     except ProgrammingError:
         return True
 
