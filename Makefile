@@ -7,6 +7,7 @@ PACKAGES := curl gcc libcap-dev python3-dev python3-venv
 TEST_PACKAGES := $(PACKAGES) caddy libseccomp2 postgresql systemd-container
 INSTALL_PACKAGES := $(filter-out curl,$(PACKAGES)) postgresql caddy
 AARCH64_PACKAGES := qemu-system-arm cpio
+IMAGE_PACKAGES := buildah debootstrap golang-github-containers-common runc
 BENCH_PACKAGES := wrk nginx-light fcgiwrap lua5.4 bubblewrap
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -17,7 +18,7 @@ debian = @for package in $(1); do \
 	[ -z "$$missing" ] || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint pytest test-escapes test-chaos test-aarch64 bench idle install uninstall clean packages install-packages test-packages aarch64-packages bench-packages
+.PHONY: help run test lint pytest test-escapes test-chaos test-aarch64 test-image bench idle install uninstall clean packages install-packages test-packages aarch64-packages image-packages bench-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,6 +44,9 @@ test-chaos: $(VENV)/ready-to-test ## thousands of requests while whoever answers
 
 test-aarch64: $(VENV)/ready-to-test | aarch64-packages ## the sandbox's own tests on an emulated Raspberry Pi's processor
 	PYTHON=$(VENV)/bin/python tests/aarch64/run.sh
+
+test-image: | image-packages ## build the container image without an engine or a registry, and run it; root, some minutes
+	tests/image/run.sh
 
 bench: $(VENV)/ready-to-test | bench-packages ## measure side by side with plain CGI; QUICK=1 for a short run
 	$(VENV)/bin/python -m tests.bench
@@ -70,6 +74,9 @@ test-packages:
 
 aarch64-packages:
 	$(call debian,$(AARCH64_PACKAGES))
+
+image-packages:
+	$(call debian,$(IMAGE_PACKAGES))
 
 bench-packages:
 	$(call debian,$(BENCH_PACKAGES))

@@ -19,7 +19,7 @@ assert sorted(it.value for it in found) == %r, found"""
 
 @pytest.mark.parametrize(
     "code",
-    [IMPORT, COMPLETE % ("dep", ["deploy"]), COMPLETE % ("r", ["replay", "rm", "rollback", "route", "run"])],
+    [IMPORT, COMPLETE % ("dep", ["deploy"]), COMPLETE % ("r", ["replay", "restore", "rm", "rollback", "route", "run"])],
     ids=["import", "one", "several"],
 )
 def test_no_library_is_imported_for_a_command_that_is_not_named(code: str) -> None:
