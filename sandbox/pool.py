@@ -33,6 +33,13 @@ class Pool:
         """Children that are not reaped yet."""
         return len(self.idle) + len(self.busy) + len(self.doomed) + bool(self.called)
 
+    def counts(self) -> tuple[int, int, int, int]:
+        """How many are idle, computing, parked and lent: each child that is alive is one of these."""
+        taken = self.alive - len(self.idle)
+        parked = min(self.parked, len(self.busy))
+        lent = min(len(self.lent), taken - parked)
+        return len(self.idle), taken - parked - lent, parked, lent
+
     @property
     def failing(self) -> bool:
         """Whether children die before they can accept, again and again: forking more would help nobody."""

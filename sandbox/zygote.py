@@ -8,7 +8,8 @@ Owns: processes and descriptors of the pool. Decides nothing (`sandbox.pool` doe
 One batch of events is handled in this order, because descriptor numbers are reused:
 
 1. hang-ups: forget and kill; nothing is opened or closed, so that no number in the batch changes its meaning.
-   Only then are callers let in that say that their scripts wait for the world outside (`sandbox.parking`).
+   Only then is told how many sandboxes there are to who asks, and are callers let in that say that their scripts wait
+   for the world outside (`sandbox.parking`).
    Who comes to the reserve (`sandbox.reserve`) is not let in here: a child will accept it.
 2. notifications, until there is none: a child has accepted, here is a duplicate of its connection. The kernel says
    whose message it is (SCM_CREDENTIALS, translated to our pid namespace); no number from a child is believed.
@@ -140,7 +141,7 @@ class Zygote:
         os.close(STATUS)
 
     def _bury_callers(self, events: list[tuple[int, int]]) -> None:
-        gone = [number for number, _ in events if number not in self.own]
+        gone = [number for number, what in events if number not in self.own and what != select.EPOLLIN]
         for connection in gone:
             pid = self.pool.hung_up(connection)
             if pid is not None:
@@ -151,9 +152,13 @@ class Zygote:
             os.close(connection)
 
     def _count_parked(self, events: list[tuple[int, int]]) -> None:
+        asking = self.parking.asking(events)
+        self.pool.parked = len(self.parking)
+        if asking:
+            self.parking.tell(asking, self.pool.counts())
         if any(number == self.parking.number for number, _ in events):
             self.parking.admit()
-        self.pool.parked = len(self.parking)
+            self.pool.parked = len(self.parking)
 
     def _read_notifications(self) -> None:
         while True:

@@ -22,10 +22,10 @@ from picloud.executor.breaches import BadAnswer, BadFrame
 from picloud.executor.frames import Decoder
 from picloud.executor.line import Line
 from picloud.executor.outcomes import End, problem_of, run_of, too_much
-from picloud.executor.parking import parked, parking_socket
+from picloud.executor.parking import counts, parked, parking_socket
 from picloud.executor.said import Accepted, Begun, Call, Chunk, Log, Message
 from picloud.executor.stream import SandboxStream
-from picloud.model import Limits, LogLine, Outcome, Program, Request, Response, Run, SyntaxProblem
+from picloud.model import Limits, LogLine, Outcome, Program, Request, Response, Run, SandboxCounts, SyntaxProblem
 from sandbox import protocol
 
 CHECK_LIMITS = Limits(wall_ms=5_000, cpu_ms=2_000)  # of a compilation
@@ -132,6 +132,10 @@ class SandboxClient:
     def parked(self) -> AbstractContextManager[None]:
         """For the length of a block in which the script of one of our sandboxes waits for the world outside."""
         return parked(self._parking)
+
+    def counts(self) -> SandboxCounts:
+        """How many sandboxes there are at this moment, in the pool and lent; ExecutorLost."""
+        return counts(self._parking)
 
     @contextmanager
     def _abortable(self, line: Line) -> Iterator[None]:

@@ -13,6 +13,7 @@ Owns: the words of the platform as types. Knows nothing of how they are stored, 
     schedules when scripts run by themselves
     runs      one run: request, response, outcome
     records   what is kept of it: invocations and log lines
+    load      how much there is to do at one moment
 """
 
 from picloud.model.events import (
@@ -59,6 +60,7 @@ from picloud.model.jobs import (
     QueueState,
     SentJob,
 )
+from picloud.model.load import COUNTED_MAX, Backlog, SandboxCounts
 from picloud.model.records import (
     Invocation,
     InvocationFilter,
@@ -152,6 +154,7 @@ from picloud.model.webhooks import TOLERANCE_S, TOLERANCE_S_MAX, Algorithm, Enco
 __all__ = [
     "ANYWAY",
     "BACKOFF_MS_MOST",
+    "COUNTED_MAX",
     "DEFAULT_POLICY",
     "EVENT_ATTRIBUTE_BYTES_MAX",
     "EVENT_BATCH_MAX",
@@ -191,6 +194,7 @@ __all__ = [
     "Access",
     "AddedJob",
     "Algorithm",
+    "Backlog",
     "Check",
     "ClaimedJob",
     "Condition",
@@ -236,6 +240,7 @@ __all__ = [
     "Retry",
     "Route",
     "Run",
+    "SandboxCounts",
     "Schedule",
     "Script",
     "Secret",

@@ -1,6 +1,7 @@
 """A sandbox whose script waits does not count, for as long as its caller says so."""
 
 import contextlib
+import dataclasses
 import os
 import signal
 import socket
@@ -8,12 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from picloud.errors import ExecutorLost
 from picloud.executor.client import SandboxClient
-from picloud.executor.parking import parked, parking_socket
-from picloud.model import Outcome
+from picloud.executor.parking import counts, parked, parking_socket
+from picloud.model import Outcome, SandboxCounts
 from tests.executor.conftest import PATIENCE_S, Executor, StartExecutor, program, request
 from tests.running import eventually
 
@@ -136,9 +139,113 @@ def descriptors(pid: int) -> list[str]:
     return []
 
 
-def test_nothing_that_is_said_there_is_read(tight: Executor) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as chatty:
-        chatty.connect(str(parking_socket(tight.settings.executor_socket)))
-        for _ in range(3):
-            chatty.send(b"nonsense")
+def asked(executor: Executor, *, is_named: bool = True) -> socket.socket:
+    """A connection over which nothing is said yet; without a name it is parked until then."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.settimeout(PATIENCE_S)
+    if is_named:
+        connection.bind("")
+    connection.connect(str(parking_socket(executor.settings.executor_socket)))
+    return connection
+
+
+def test_who_asks_is_told_how_many_there_are(start_executor: StartExecutor) -> None:
+    executor = start_executor(pool_spare=3, pool_max=8, parked_max=2)
+    executor.await_rest()
+    assert executor.client.counts() == SandboxCounts(idle=3, busy=0, parked=0, lent=0)
+    with Busy(executor):
+        found = eventually(executor.client.counts, lambda it: it.busy == 1)
+        assert found == SandboxCounts(idle=2, busy=1, parked=0, lent=0)
+        with executor.client.parked():
+            found = eventually(executor.client.counts, lambda it: it.parked == 1)
+            assert (found.busy, found.lent) == (0, 0)
+        eventually(executor.client.counts, lambda it: (it.busy, it.parked) == (1, 0))
+    eventually(executor.client.counts, lambda it: it == SandboxCounts(idle=3, busy=0, parked=0, lent=0))
+
+
+def test_those_that_are_told_are_all_there_are(start_executor: StartExecutor) -> None:
+    executor = start_executor(pool_spare=2, pool_max=6, parked_max=1)
+    reserve = SandboxClient(executor.settings.reserve_socket, queue_ms=60_000)
+    borrower = dataclasses.replace(executor, client=reserve)
+    with Busy(executor), Busy(executor), Busy(borrower), executor.client.parked():
+
+        def is_whole() -> bool:
+            found = executor.client.counts()
+            return (found.busy, found.parked, found.lent) == (1, 1, 1) and found.idle + 3 == len(
+                executor.init_and_sandboxes[1]
+            )
+
+        eventually(is_whole, bool)
+
+
+def test_who_only_asks_takes_no_place_and_is_told_where_none_is_left(tight: Executor) -> None:
+    with Busy(tight), tight.client.parked():
         await_served(tight)
+        for _ in range(100):
+            assert tight.client.counts().parked == 1
+        with contextlib.ExitStack() as silent:  # more than are kept beyond those that count
+            for _ in range(50):
+                silent.enter_context(asked(tight))
+            assert tight.client.counts().parked == 1
+        await_served(tight)
+    assert_served_again(tight)
+
+
+def assert_served_again(executor: Executor) -> None:
+    await_served(executor)
+    assert executor.client.counts().parked == 0
+
+
+def test_who_asks_and_does_not_read_holds_up_nobody(tight: Executor) -> None:
+    with contextlib.ExitStack() as deaf:
+        for _ in range(200):
+            deaf.enter_context(asked(tight)).send(b"?")
+        await_served(tight)
+        assert tight.client.counts().parked == 0
+
+
+def test_who_asks_and_has_left_holds_up_nobody(tight: Executor) -> None:
+    for _ in range(200):
+        with asked(tight) as hasty:
+            hasty.send(b"?")
+    assert_served_again(tight)
+
+
+def test_whatever_is_said_there_is_a_question_and_its_answer_the_end(tight: Executor) -> None:
+    for packet, is_named in ((b"?", True), (b"?", False), (b"nonsense", True), (b"x" * 60_000, False)):
+        with asked(tight, is_named=is_named) as chatty:
+            chatty.send(packet)
+            assert len(chatty.recv(100).split()) == 4
+            assert chatty.recv(100) == b""
+            with pytest.raises(OSError, match="Broken pipe"):
+                chatty.send(b"more")
+    with asked(tight) as talkative:
+        with contextlib.suppress(OSError):
+            for _ in range(3):
+                talkative.send(b"nonsense")
+        assert_served_again(tight)
+
+
+def test_where_no_executor_is_nobody_says_how_many_there_are(tmp_path: Path) -> None:
+    with pytest.raises(ExecutorLost):
+        counts(tmp_path / "nobody.sock")
+
+
+@pytest.mark.parametrize("answer", [b"", b"1 2 3", b"1 2 3 4 5", b"-1 2 3 4", b"1 2 3 1234567", b"a b c d", b"9" * 99])
+def test_an_answer_of_another_form_is_none(tmp_path: Path, answer: bytes) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(tmp_path / "parking.sock"))
+        listener.listen()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                assert connection.recv(10) == b"?"
+                if answer:
+                    connection.send(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(ExecutorLost):
+            counts(tmp_path / "parking.sock")
+        thread.join()

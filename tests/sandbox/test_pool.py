@@ -206,3 +206,24 @@ def test_one_that_dies_before_its_caller_came_is_lent_anew_and_counts() -> None:
         assert pool.lends()
 
     assert pool.failing
+
+
+def test_each_that_is_alive_is_counted_once_whatever_callers_say() -> None:
+    choices = random.Random(7)
+    for _ in range(500):
+        pool = Pool(3, 8, 4)
+        for pid in range(1, choices.randrange(1, 40)):
+            what = choices.randrange(6)
+            if what < 2 and pool.wants():
+                pool.forked(pid)
+            elif what == 2 and pool.lends():
+                pool.forked_to_lend(pid)
+            elif what == 3 and (waiting_ones := [*pool.idle, *([pool.called] if pool.called else [])]):
+                pool.accepted(choices.choice(waiting_ones), 1000 + pid)
+            elif what == 4 and pool.by_connection:
+                pool.hung_up(choices.choice([*pool.by_connection]))
+            elif what == 5 and (alive := [*pool.idle, *pool.busy, *pool.doomed]):
+                pool.died(choices.choice(alive))
+            pool.parked = choices.randrange(6)
+        assert sum(pool.counts()) == pool.alive
+        assert min(pool.counts()) >= 0
