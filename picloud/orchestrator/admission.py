@@ -21,6 +21,7 @@ from pathlib import Path
 
 from picloud.errors import ConcurrencyLimit, Overloaded, PicloudError
 from picloud.orchestrator.flood import Flood
+from picloud.orchestrator.metrics import NOBODY, Metrics
 
 _THREADS_KEPT_FREE = 8  # one eighth: to refuse with, and for the API, however many invocations wait
 _PARKED_REGION = 1 << 19  # above any number of the node's slots, below the scripts'
@@ -33,7 +34,9 @@ _NODE = ""  # a place beside those of scripts
 class Admission:
     """The node's slots. `path` is the same file for every process of the node."""
 
-    def __init__(self, path: Path, *, node_slots: int, threads: int, parked_max: int = 0) -> None:
+    def __init__(
+        self, path: Path, *, node_slots: int, threads: int, parked_max: int = 0, metrics: Metrics = NOBODY
+    ) -> None:
         self._path = path
         self._node_slots = node_slots
         self._parked_max = parked_max  # of the node; as many threads must be there beside `threads`
@@ -43,6 +46,7 @@ class Admission:
         self._held: set[int] = set()
         self._running = 0
         self._flood = Flood()
+        self._metrics = metrics
 
     def open(self) -> None:
         """Open the file in this process, after fork: a descriptor shared with the parent would share its locks."""
@@ -98,10 +102,16 @@ class Admission:
 
     def refusal(self, script: str) -> PicloudError | None:
         """What a script's run would be refused with, as so many were a moment ago; None: try. Never waits."""
-        return self._flood.standing(script) or self._flood.standing(_NODE)  # a place in the node is not for its crowd
+        refusal = self._flood.standing(script) or self._flood.standing(
+            _NODE
+        )  # a place in the node is not for its crowd
+        if refusal is not None:
+            self._metrics.refused(refusal)
+        return refusal
 
     def _refused(self, place: str, refusal: PicloudError) -> PicloudError:
         self._flood.refused(place, refusal)
+        self._metrics.refused(refusal)
         return refusal
 
     def _claim_of_script(self, first: int, limit: int) -> int | None:

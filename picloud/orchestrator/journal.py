@@ -9,6 +9,7 @@ from typing import Protocol
 
 from picloud.model import Invocation, Level, LogLine, Outcome, Program, Record, Request, Run
 from picloud.orchestrator.masking import Mask
+from picloud.orchestrator.metrics import NOBODY, Metrics
 from picloud.orchestrator.recording import kept_request
 
 
@@ -28,9 +29,10 @@ class RecordSink(Protocol):
 class Journal:
     """Makes records, and has them kept."""
 
-    def __init__(self, records: RecordSink, status_of: Callable[[Outcome], int]) -> None:
+    def __init__(self, records: RecordSink, status_of: Callable[[Outcome], int], metrics: Metrics = NOBODY) -> None:
         self._records = records
         self._status_of = status_of  # the table of problems knows
+        self._metrics = metrics
 
     def invocation(self, program: Program, request: Request, run: Run, started_at: datetime) -> Invocation:
         """The row of a run."""
@@ -68,7 +70,8 @@ class Journal:
         self._records.mark(self.invocation(program, request, unknown, started_at))
 
     def keep(self, record: Record) -> None:
-        """Have it written soon."""
+        """Have it written soon; it came to its end."""
+        self._metrics.ended(record.invocation)
         self._records.add(record)
 
     def wait_until_written(self, seconds: float) -> None:

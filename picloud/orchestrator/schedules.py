@@ -10,6 +10,7 @@ from typing import Protocol
 
 from picloud.model import DueSchedule, Schedule, SlotPlan, SlotRange
 from picloud.orchestrator.due import cut, decide
+from picloud.orchestrator.metrics import NOBODY, Metrics
 from picloud.planning import rule_of
 from picloud.timetable import following
 
@@ -38,18 +39,31 @@ class Ledger(Protocol):
 class Schedules:
     """All of this platform's: every dispatcher may try at any time, and each slot is one's."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, metrics: Metrics = NOBODY) -> None:
         self._ledger = ledger
+        self._metrics = metrics
 
     def make_due(self, now: datetime | None = None) -> None:
         """Decide about all that is due; DatabaseUnavailable."""
-        while self._ledger.make_due(decide, _BATCH, now):
+        while self._make_due(now):
             pass
 
     def rewind(self, now: datetime | None = None) -> None:
         """The clock was set, or may have been; DatabaseUnavailable."""
         if put_back := self._ledger.rewind(_following, cut, now):
             _log.info("the clock was set back: %d schedules go by what it shows now", put_back)
+
+    def _make_due(self, now: datetime | None) -> int:
+        late_s: list[float] = []
+
+        def decided(due: DueSchedule) -> SlotPlan:
+            plan = decide(due)
+            late_s.extend((due.now - at).total_seconds() for at, _ in plan.jobs)
+            return plan
+
+        made = self._ledger.make_due(decided, _BATCH, now)
+        self._metrics.late(late_s)  # only now: what is not committed was not made
+        return made
 
     def next_in_s(self) -> float | None:
         """When there is something to make; 0 or less: now. None: never. DatabaseUnavailable."""

@@ -21,7 +21,7 @@ from picloud.storage.connection import Connection, Cursor, commit, translated
 from picloud.storage.events import publish_own
 from picloud.storage.jobs import Run, through
 from picloud.storage.logs import storable
-from picloud.storage.pool import Pool
+from picloud.storage.pool import Meter, Pool
 from picloud.storage.unit_of_work import UnitOfWork, UnitsOfWork
 
 _WAIT_MS = 5_000  # for a connection: there is one for each job that may run
@@ -70,10 +70,12 @@ _NEXT = f"""SELECT extract(epoch FROM least(
 class Claims:
     """The jobs of this platform, for one dispatcher, which runs `size` at once at most."""
 
-    def __init__(self, units: UnitsOfWork, dsn: str, *, size: int, node: str) -> None:
+    def __init__(self, units: UnitsOfWork, dsn: str, *, size: int, node: str, meter: Meter | None = None) -> None:
         self._units = units
         self._node = node
-        self._pool = Pool(dsn, size=size, wait_ms=_WAIT_MS, timeouts=False)  # a transaction lasts as long as its run
+        self._pool = Pool(
+            dsn, size=size, wait_ms=_WAIT_MS, timeouts=False, meter=meter
+        )  # a transaction lasts as long as its run
         self._beside = Pool(dsn, size=2, wait_ms=_WAIT_MS)  # for what is to be seen at once
 
     def claim(self, busy: Collection[str]) -> "Claim | None":

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from queue import Empty, SimpleQueue
+from typing import Protocol
 
 import psycopg2
 from psycopg2 import sql
@@ -27,14 +28,25 @@ class PoolClosed(DatabaseUnavailable):
     """The pool of database connections is closed."""
 
 
+class Meter(Protocol):
+    """Who counts what a pool does; never waits."""
+
+    def used(self, change: int) -> None:
+        """So many connections more are in use."""
+
+    def waited(self) -> None:
+        """Somebody waits for one."""
+
+
 class Pool:
     """At most `size` connections; who finds none free waits in line for `wait_ms`. Made before fork, used after."""
 
-    def __init__(self, dsn: str, *, size: int, wait_ms: int, timeouts: bool = True) -> None:
+    def __init__(self, dsn: str, *, size: int, wait_ms: int, timeouts: bool = True, meter: Meter | None = None) -> None:
         self._dsn = dsn
         self._size = size
         self._wait_ms = wait_ms
         self._timeouts = timeouts  # whether a statement ends by itself
+        self._meter = meter
         self._lock = threading.Lock()  # over all that follows
         self._idle: list[Connection] = []  # the last one given back is the first one out
         self._leased = 0
@@ -68,7 +80,7 @@ class Pool:
         with self._lock:
             self._closed = True
             waiting, self._waiting = self._waiting, deque()
-            self._leased += len(waiting)  # each takes its place, sees that the pool is closed and gives it back
+            self._lend(len(waiting))  # each takes its place, sees that the pool is closed and gives it back
         for waiter in waiting:
             waiter.put(None)
         self._close_idle()
@@ -104,10 +116,12 @@ class Pool:
         with self._lock:
             self._guard()
             if self._leased < self._size:
-                self._leased += 1
+                self._lend(1)
                 return self._idle.pop() if self._idle else None
             waiter: SimpleQueue[Connection | None] = SimpleQueue()
             self._waiting.append(waiter)
+            if self._meter:
+                self._meter.waited()
         try:
             return waiter.get(timeout=self._wait_ms / 1000)
         except Empty:
@@ -127,12 +141,17 @@ class Pool:
             if self._waiting:
                 self._waiting.popleft().put(usable)
                 return
-            self._leased -= 1
+            self._lend(-1)
             if usable and not self._closed:
                 self._idle.append(usable)
                 return
         if usable:
             usable.close()
+
+    def _lend(self, change: int) -> None:
+        self._leased += change
+        if self._meter:
+            self._meter.used(change)
 
     def _close_idle(self) -> None:
         with self._lock:

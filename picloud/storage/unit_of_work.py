@@ -23,7 +23,7 @@ from picloud.storage.events import Events
 from picloud.storage.idempotency import KeptAnswers
 from picloud.storage.jobs import Jobs
 from picloud.storage.kv import KeyValues
-from picloud.storage.pool import Pool, PoolTimeout
+from picloud.storage.pool import Meter, Pool, PoolTimeout
 from picloud.storage.schedules import ScriptSchedules
 
 _SETTLE_S = 2.0  # at least, for a COMMIT whose outcome is unknown
@@ -37,10 +37,18 @@ Rows = list[tuple[Any, ...]]
 class UnitsOfWork:
     """Where invocations get their transactions: `size` connections, for which they wait in line for `wait_ms`."""
 
-    def __init__(self, dsn: str, *, size: int, wait_ms: int, ring: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        size: int,
+        wait_ms: int,
+        ring: Callable[[], None] = lambda: None,
+        meter: Meter | None = None,
+    ) -> None:
         self._dsn = dsn
         self.ring = ring  # for who runs jobs, after a COMMIT that left some
-        self._pool = Pool(dsn, size=size, wait_ms=wait_ms, timeouts=False)  # each statement has its own
+        self._pool = Pool(dsn, size=size, wait_ms=wait_ms, timeouts=False, meter=meter)  # each statement has its own
 
     def begin(self, deadline: float) -> "UnitOfWork":
         """A transaction of one invocation, until `deadline` (monotonic, s); Overloaded, DatabaseUnavailable."""

@@ -11,7 +11,7 @@ from picloud.executor.client import SandboxClient
 from picloud.model import private_hosts
 from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.attempt import Attempts
-from picloud.orchestrator.bindings import bindings
+from picloud.orchestrator.bindings import bindings, counted
 from picloud.orchestrator.bindings.invoke import Invoking
 from picloud.orchestrator.dispatch import Dispatcher
 from picloud.orchestrator.journal import Journal
@@ -26,8 +26,7 @@ from picloud.orchestrator.work import WorkSource
 from picloud.settings import ServerSettings
 from picloud.storage.changes import Changed
 from picloud.storage.invocations import InvocationTable
-from picloud.storage.pool import Pool
-from picloud.wiring.ground import CONNECTION_WAIT_MS, Forgets, Ground
+from picloud.wiring.ground import Forgets, Ground
 
 _RECORD_CONNECTIONS = 2  # one for batches, one for marks
 _ABORT_WITHIN_S = 0.5  # for runs that are ended to reach their callers' threads
@@ -52,7 +51,7 @@ class Engine:
         self.router = Router(tables.scripts, ground.generation)
         self.secrets = SecretValues(tables.secrets, ground.keys, ground.generation)
         ground.tell(Forgets(self._forget, self._forget_all))
-        self._record_pool = Pool(settings.database_url, size=_RECORD_CONNECTIONS, wait_ms=CONNECTION_WAIT_MS)
+        self._record_pool = ground.connections("records", settings, _RECORD_CONNECTIONS)
         written = InvocationTable(self._record_pool)  # its own connections: no reader can hold it up
         self._recorder = Recorder(GrantsMasked(written, self.secrets), ground.retention.wrote)
         self.admission = Admission(
@@ -60,13 +59,15 @@ class Engine:
             node_slots=settings.pool_max + settings.queue_length,
             threads=share.threads,
             parked_max=settings.parked_max,
+            metrics=ground.metrics,
         )
         self.executor = SandboxClient(settings.executor_socket, queue_ms=settings.queue_ms)
         self._reserve = SandboxClient(settings.reserve_socket, queue_ms=settings.queue_ms)
-        self.journal = Journal(self._recorder, problems.status_of)
+        self.journal = Journal(self._recorder, problems.status_of, ground.metrics)
         invoking = Invoking(self.router, self.admission, self._reserve, self.journal)
         self._fetcher = Fetcher(system_lookup, private_hosts(settings.private_hosts))
-        self.calls = {**bindings(self._fetcher, self.secrets, self.router), **invoking.table()}
+        calls = {**bindings(self._fetcher, self.secrets, self.router), **invoking.table()}
+        self.calls = counted(calls, ground.metrics)
         self._streams = Streams(share.streams)
 
     def dispatcher(self, source: WorkSource) -> Dispatcher:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from picloud.cache import Generation
+from picloud.metrics.measuring import Measurements
 from picloud.model import Policy
 from picloud.orchestrator.bell import Bell
 from picloud.orchestrator.retention import ExpiringTable, Retention
@@ -67,10 +68,11 @@ class Forgets:
 class Ground:
     """Built before fork, with nothing open but the memory that the node's processes share; started after it."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, role: str = "worker") -> None:
         settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.pool = Pool(settings.database_url, size=_LOOKUP_CONNECTIONS, wait_ms=CONNECTION_WAIT_MS)
-        self._bell_pool = Pool(settings.database_url, size=1, wait_ms=CONNECTION_WAIT_MS)  # no reader can hold it up
+        self.metrics = Measurements(settings.run_dir / "metrics", role)
+        self.pool = self.connections("lookups", settings, _LOOKUP_CONNECTIONS)
+        self._bell_pool = self.connections("bell", settings, 1)  # no reader can hold it up
         self.bell = Bell(partial(jobs.ring, self._bell_pool))
         self.tables = Tables(self.pool, settings.policy, self.bell.ring)
         self.generation = Generation(settings.run_dir / "generation")
@@ -91,8 +93,14 @@ class Ground:
         """Have somebody hear of changes, after those who were there before; before the start."""
         self._forgetful.append(forgets)
 
+    def connections(self, name: str, settings: ServerSettings, size: int) -> Pool:
+        """A pool that is counted under a name; before the start. Whoever asks for it closes it."""
+        meter = self.metrics.meter(name, size)
+        return Pool(settings.database_url, size=size, wait_ms=CONNECTION_WAIT_MS, meter=meter)
+
     def start(self) -> None:
         """Open what this process holds."""
+        self.metrics.start()
         self.bell.start()
         self._listener.start()
 
@@ -103,6 +111,7 @@ class Ground:
         for pool in (self.pool, self._bell_pool):
             pool.close()
         self.at_stop.close()
+        self.metrics.stop()
 
     def _forget(self, announced: str) -> None:
         """Something changed, here or on another node."""

@@ -53,7 +53,7 @@ class Jobs:
 
     def __init__(self, settings: ServerSettings, make_loop: LoopMaker, declared: Applier) -> None:
         at_once = settings.jobs_concurrency
-        self._ground = ground = Ground(settings)
+        self._ground = ground = Ground(settings, "dispatcher")
         # The loop keeps to its bound: nothing here is refused for want of threads.
         self._engine = Engine(settings, ground, Share(threads=2 * at_once, streams=at_once))
         self._clock = Clock()
@@ -113,10 +113,11 @@ def loop(settings: ServerSettings, ground: Ground, engine: Engine, clock: Clock)
     at_once = settings.jobs_concurrency
     # It has no connections of its own: a job runs in the transaction of its claim.
     units = UnitsOfWork(settings.database_url, size=1, wait_ms=CONNECTION_WAIT_MS, ring=ground.bell.ring)
-    claims = Claims(units, settings.database_url, size=at_once, node=socket.gethostname())
+    meter = ground.metrics.meter("jobs", at_once)
+    claims = Claims(units, settings.database_url, size=at_once, node=socket.gethostname(), meter=meter)
     ground.at_stop.callback(claims.close)
     runner = JobRunner(engine.dispatcher(units), engine.router, engine.calls, engine.journal)
-    return JobLoop(claims, Schedules(ground.slots), runner, clock, concurrency=at_once)
+    return JobLoop(claims, Schedules(ground.slots, ground.metrics), runner, clock, concurrency=at_once)
 
 
 def declared(settings: ServerSettings, ground: Ground) -> Callable[[], None]:

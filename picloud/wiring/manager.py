@@ -54,7 +54,7 @@ class Manager:
     """Everything that one worker of the manager is made of: see `picloud.server.Service`."""
 
     def __init__(self, settings: ServerSettings) -> None:
-        self._ground = ground = Ground(settings)
+        self._ground = ground = Ground(settings, "manager")
         self._callers = callers = Callers(ground)
         compiler = SandboxClient(settings.executor_socket, queue_ms=settings.queue_ms)
         self.wsgi: Callable[..., Any] = manager_app(

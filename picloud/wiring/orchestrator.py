@@ -39,7 +39,11 @@ class Orchestrator:
         self._followers = Feed(partial(listen, settings.database_url), followers_max=followers_max)
         ground.tell(Forgets(self._forget, self._forget_all))  # after the callers: followers look at their tokens again
         units = UnitsOfWork(
-            settings.database_url, size=INVOCATION_CONNECTIONS, wait_ms=CONNECTION_WAIT_MS, ring=ground.bell.ring
+            settings.database_url,
+            size=INVOCATION_CONNECTIONS,
+            wait_ms=CONNECTION_WAIT_MS,
+            ring=ground.bell.ring,
+            meter=ground.metrics.meter("invocations", INVOCATION_CONNECTIONS),
         )
         ground.at_stop.callback(units.close)
         self._dispatcher = engine.dispatcher(units)

@@ -5,15 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from picloud.errors import ConcurrencyLimit, Overloaded
+from picloud.errors import ConcurrencyLimit, Overloaded, PicloudError
 from picloud.orchestrator.admission import Admission
 from picloud.orchestrator.flood import FEW
+from picloud.orchestrator.metrics import Metrics
 
 HOLDER = """
 import sys
@@ -210,3 +213,29 @@ def test_who_waits_for_another_invocation_is_parked_or_refused_and_crowds_out_no
 def assert_full(admission: Admission) -> None:
     with pytest.raises(Overloaded), admission.node():
         pass
+
+
+class Refusals:
+    """Takes what is told of them."""
+
+    def __init__(self) -> None:
+        self.kinds: Counter[type] = Counter()
+
+    def refused(self, refusal: PicloudError) -> None:
+        self.kinds[type(refusal)] += 1
+
+
+def test_every_refusal_is_told_also_where_a_flood_is_turned_away(tmp_path: Path) -> None:
+    heard = Refusals()
+    small = Admission(tmp_path / "lock", node_slots=1, threads=64, metrics=cast(Metrics, heard))
+    small.open()
+    with small.node(), small.script("busy", 1):
+        for _ in range(FEW):
+            with pytest.raises(ConcurrencyLimit), small.script("busy", 1):
+                pass
+        with pytest.raises(Overloaded), small.node():
+            pass
+        turned_away = sum(small.refusal("busy") is not None for _ in range(100))
+    assert turned_away
+    assert heard.kinds == {ConcurrencyLimit: FEW + turned_away, Overloaded: 1}
+    small.close()

@@ -336,3 +336,43 @@ def await_waiting(pool: Pool, count: int) -> None:
     """Until so many stand in the pool's line."""
     while len(pool._waiting) < count:
         os.sched_yield()
+
+
+class Counted:
+    """Takes what a pool does."""
+
+    def __init__(self) -> None:
+        self.in_use, self.most, self.waits = 0, 0, 0
+
+    def used(self, change: int) -> None:
+        self.in_use += change
+        self.most = max(self.most, self.in_use)
+
+    def waited(self) -> None:
+        self.waits += 1
+
+
+def test_who_counts_is_told_of_each_connection_that_is_used_and_of_each_wait(dsn: str) -> None:
+    counted = Counted()
+    with closing(Pool(dsn, size=1, wait_ms=WAIT_S * 1000, meter=counted)) as pool:
+        first = pool.begin()
+        second = threading.Thread(target=lambda: pool.end(pool.begin()))
+        second.start()
+        eventually(lambda: counted.waits, bool)
+        assert (counted.in_use, counted.most) == (1, 1)
+        pool.end(first)
+        second.join()
+        assert (counted.in_use, counted.most, counted.waits) == (0, 1, 1)
+
+
+def test_what_could_not_be_opened_or_waited_for_is_not_in_use(dsn: str) -> None:
+    counted = Counted()
+    nowhere = Pool("postgresql:///nothing?host=/nowhere", size=1, wait_ms=1, meter=counted)
+    with pytest.raises(DatabaseUnavailable):
+        nowhere.begin()
+    assert counted.in_use == 0
+    with closing(Pool(dsn, size=1, wait_ms=1, meter=counted)) as pool, pool.transaction():
+        with pytest.raises(PoolTimeout):
+            pool.begin()
+        assert (counted.in_use, counted.waits) == (1, 1)
+    assert counted.in_use == 0

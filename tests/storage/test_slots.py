@@ -2,15 +2,17 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import msgspec
+import psycopg2
 import pytest
 
 from picloud.model import JobState, Request, Trigger
+from picloud.orchestrator.metrics import Metrics
 from picloud.orchestrator.schedules import Schedules
 from picloud.storage.job_table import JobTable
 from picloud.storage.jobs import through
@@ -319,3 +321,33 @@ def test_ten_thousand_slots_of_a_thousand_schedules_are_each_one_makers(database
     assert execute(database, "SELECT count(*) FROM jobs JOIN slots ON slots.job = jobs.id") == [(10_000,)]
     assert execute(database, "SELECT DISTINCT count(*) FROM slots GROUP BY schedule") == [(10,)]
     assert execute(database, "SELECT DISTINCT next_due FROM schedules") == [(NOON + 10 * MINUTE,)]
+
+
+class Lateness:
+    """Takes what is told of jobs that were made."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def late(self, seconds: Sequence[float]) -> None:
+        self.seconds += seconds
+
+
+def test_how_late_a_job_is_is_told_once_it_is_made(ledger: SlotTable, add: AddSchedule) -> None:
+    heard = Lateness()
+    schedules = Schedules(ledger, cast(Metrics, heard))
+    add(cron="0 12 * * *")
+    add("other", cron="0 12 * * *", missed="skip", next_due=NOON - MINUTE * 60 * 24)
+    schedules.make_due(NOON + timedelta(seconds=1.5))
+    assert heard.seconds == [1.5, 1.5]
+    schedules.make_due(NOON + timedelta(seconds=2))
+    assert len(heard.seconds) == 2
+
+
+def test_of_a_job_that_could_not_be_made_nothing_is_told(database: str, ledger: SlotTable, add: AddSchedule) -> None:
+    heard = Lateness()
+    add(cron="0 12 * * *")
+    execute(database, "ALTER TABLE slots ADD CHECK (schedule <> 's')")
+    with pytest.raises(psycopg2.Error):
+        Schedules(ledger, cast(Metrics, heard)).make_due(NOON)
+    assert heard.seconds == []

@@ -28,6 +28,7 @@ FAT = (
     "falcon",
     "gunicorn",
     "gunicorn_h1c",
+    "prometheus_client",
     "click",
     "rich",
     "picloud.manager.resources",

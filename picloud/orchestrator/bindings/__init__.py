@@ -15,12 +15,13 @@ is an error at the script's line, in its words. It writes through the attempt's 
     reading   what arguments must be
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from picloud.orchestrator.attempt import Binding
+from picloud.orchestrator.attempt import Attempt, Binding
 from picloud.orchestrator.bindings import events, http, jobs, kv, schedule, secrets, zones
 from picloud.orchestrator.bindings.granting import Resolver
 from picloud.orchestrator.bindings.secrets import Values
+from picloud.orchestrator.metrics import Metrics
 from picloud.orchestrator.outbound.fetching import Fetcher
 
 
@@ -28,3 +29,16 @@ def bindings(fetcher: Fetcher, secret_values: Values, resolver: Resolver) -> Map
     """All host calls but `invoke`'s, which needs sandboxes."""
     needs_nobody = {**events.TABLE, **kv.TABLE, **schedule.TABLE, **zones.TABLE}
     return {**needs_nobody, **http.table(fetcher), **secrets.table(secret_values), **jobs.table(resolver)}
+
+
+def counted(bindings: Mapping[str, Binding], metrics: Metrics) -> Mapping[str, Binding]:
+    """The same host calls; each that is made is counted."""
+
+    def of(name: str, binding: Binding) -> Binding:
+        def call(attempt: Attempt, arguments: Sequence[bytes]) -> Sequence[bytes]:
+            metrics.called(name)
+            return binding(attempt, arguments)
+
+        return call
+
+    return {name: of(name, binding) for name, binding in bindings.items()}
