@@ -4,7 +4,7 @@ from typing import Any
 
 import falcon
 
-from picloud.api import faults, health, openapi, problem_pages
+from picloud.api import faults, health, metrics, openapi, problem_pages
 from picloud.api.collaborators import Edge, Manager, Orchestrator
 from picloud.api.middleware import Authentication, BodiesInTurn, Elsewhere, Methods, ScriptsFirst, open_paths
 from picloud.api.tables import Role, Row, Table, at, made
@@ -34,6 +34,7 @@ def front(page: object) -> object:
 EVERYWHERE: Table[Edge] = [
     at("/healthz", health.Healthz, lambda _: ()),
     at("/readyz", health.Readyz, lambda our: (our.checks,)),
+    at("/metrics", metrics.MetricsResource, lambda our: (our.metrics,)),
 ]
 
 MANAGER: Table[Manager] = [

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from picloud.api.health import Check
+from picloud.api.metrics import Sources
 from picloud.auth import TokenFinder
 from picloud.manager.events import Events, Subscriptions
 from picloud.manager.routes import Routes
@@ -28,6 +29,7 @@ class Edge:
     known_tokens: TokenFinder
     bodies_at_once: int  # that are read; a slow one holds a thread
     checks: dict[str, Check]
+    metrics: Sources
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from picloud.errors import NotFound, Overloaded, PlatformError, Unauthorized
 from picloud.messages.endpoint import declared
 from picloud.messages.reading import READING
 
-GUARDED = "/api/"
+GUARDED, _METRICS = "/api/", "/metrics"
 
 
 class RawPaths(Protocol):
@@ -109,15 +109,18 @@ def open_paths(routes: Iterable[tuple[str, object]]) -> frozenset[str]:
 
 
 class Authentication:
-    """Sets `req.context.principal` for everything under /api/; what does not declare who may ask answers nobody."""
+    """Sets `req.context.principal` for /metrics and everything under /api/.
+
+    What does not declare who may ask answers nobody.
+    """
 
     def __init__(self, tokens: TokenFinder, open_paths: Collection[str] = ()) -> None:
         self._tokens = tokens
         self._open_paths = open_paths  # that declare that anyone may ask
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
-        """NotFound for a path that is none; Unauthorized under /api/ without a token that is known."""
-        if not req.path.startswith(GUARDED) or req.path in self._open_paths:
+        """NotFound for a path that is none; Unauthorized without a token that is known."""
+        if req.path != _METRICS and (not req.path.startswith(GUARDED) or req.path in self._open_paths):
             return
         if not req.path.isprintable():
             raise NotFound

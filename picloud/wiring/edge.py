@@ -1,21 +1,23 @@
 """The edge of a service: whose tokens it knows, and what must answer for it to be ready."""
 
-import threading
-from collections.abc import Sequence
-from queue import Empty, SimpleQueue
+from collections.abc import Callable, Collection, Sequence
 
 from picloud.api.collaborators import Edge
-from picloud.errors import DatabaseUnavailable, Overloaded, PicloudError
+from picloud.api.metrics import Sources
+from picloud.background import Got, within
+from picloud.errors import DatabaseUnavailable, Overloaded
 from picloud.executor import protections
 from picloud.executor.client import SandboxClient
 from picloud.manager.tokens import KnownTokens
 from picloud.manager.uses import TokenUses
+from picloud.model import Backlog
 from picloud.settings import ServerSettings
+from picloud.storage.backlog import BacklogTable
 from picloud.storage.changes import Changed
 from picloud.storage.pool import Pool
 from picloud.wiring.ground import Forgets, Ground
 
-_READY_WITHIN_S = 3.0
+_ANSWERS_WITHIN_S = 3.0
 
 
 class Callers:
@@ -41,8 +43,25 @@ class Callers:
 
 def edge(settings: ServerSettings, ground: Ground, callers: Callers, executor: SandboxClient, threads: int) -> Edge:
     """What every service has; half of the threads may be reading a body."""
-    checks = Checks(ground.pool, executor, settings)
-    return Edge(callers.known, max(1, threads // 2), {"database": checks.database, "executor": checks.executor})
+    checks, backlog = Checks(ground.pool, executor, settings), BacklogTable(ground.pool)
+
+    def seen(names: Collection[str]) -> Backlog:
+        return asked(lambda: backlog.seen(names))
+
+    return Edge(
+        callers.known,
+        max(1, threads // 2),
+        {"database": checks.database, "executor": checks.executor},
+        Sources(ground.metrics, seen, executor.counts, settings.pool_max),
+    )
+
+
+def asked(database: Callable[[], Got]) -> Got:
+    """What it says, if it does in time; DatabaseUnavailable."""
+    try:
+        return within(_ANSWERS_WITHIN_S, database)
+    except TimeoutError:
+        raise DatabaseUnavailable(f"the database did not answer within {_ANSWERS_WITHIN_S:.0f} s") from None
 
 
 class Checks:
@@ -54,15 +73,8 @@ class Checks:
         self._protections_file = settings.protections_file
 
     def database(self) -> Sequence[str]:
-        """Asks from a thread: a server that is stopped, or whose disk is, answers neither yes nor no."""
-        answers: SimpleQueue[PicloudError | None] = SimpleQueue()
-        threading.Thread(target=self._ask_database, args=(answers,), name="readyz", daemon=True).start()
-        try:
-            failure = answers.get(timeout=_READY_WITHIN_S)
-        except Empty:
-            raise DatabaseUnavailable(f"the database did not answer within {_READY_WITHIN_S:.0f} s") from None
-        if failure:
-            raise failure
+        """Has it begin a transaction, and end it."""
+        asked(self._ping)
         return ()
 
     def executor(self) -> Sequence[str]:
@@ -77,10 +89,6 @@ class Checks:
             if not it.active
         ]
 
-    def _ask_database(self, answers: "SimpleQueue[PicloudError | None]") -> None:
-        try:
-            with self._pool.transaction():  # an empty one is a ping
-                pass
-            answers.put(None)
-        except PicloudError as error:
-            answers.put(error)
+    def _ping(self) -> None:
+        with self._pool.transaction():  # an empty one is a ping
+            pass

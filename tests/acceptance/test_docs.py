@@ -26,7 +26,7 @@ from tests.stateful import Stateful, without_database
 SECRETS = {"MAIL_KEY": "a key"}
 GRANTED = Settings(secrets=tuple(SECRETS))
 OTHERS = {"mail": Settings()}
-LANGUAGES = {"sh", "lua", "toml", "json", "html", "console", "text", ""}
+LANGUAGES = {"sh", "lua", "toml", "json", "yaml", "html", "console", "text", ""}
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 places = lambda block: block.place if isinstance(block, Block) else None  # noqa: E731

@@ -46,6 +46,7 @@ class Sample:
 
 
 SAMPLES = {
+    ("GET", "/metrics"): Sample(Scope.READ),
     ("GET", f"{API}/scripts"): Sample(Scope.READ),
     ("POST", f"{API}/scripts"): Sample(Scope.DEPLOY, b"return 666", query=f"name={MARK}"),
     ("GET", SCRIPT): Sample(Scope.READ),

@@ -59,7 +59,8 @@ def test_an_operation_says_what_it_is(path: str, method: str, operation: dict[st
 
 @each_operation
 def test_what_needs_a_token_says_so(path: str, method: str, operation: dict[str, Any]) -> None:
-    assert bool(operation["security"]) == (path.startswith("/api/") and path != "/api/v1/hosts")
+    is_guarded = path.startswith("/api/") or path == "/metrics"
+    assert bool(operation["security"]) == (is_guarded and path != "/api/v1/hosts")
     assert {"401", "403"} <= operation["responses"].keys() or not operation["security"]
 
 
