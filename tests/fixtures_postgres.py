@@ -97,6 +97,12 @@ def database(postgres: EmbeddedPostgres, migrated: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def other_database(postgres: EmbeddedPostgres, migrated: str) -> Iterator[str]:
+    """The DSN of another one."""
+    yield from _fresh(postgres.dsn, migrated)
+
+
+@pytest.fixture
 def empty_database(postgres: EmbeddedPostgres) -> Iterator[str]:
     """The DSN of a fresh database without tables."""
     yield from _fresh(postgres.dsn, "template0")

@@ -16,7 +16,7 @@ RANKS = {
     "picloud.settings": 1, "picloud.auth": 1, "picloud.cache": 1, "picloud.background": 1, "picloud.sealing": 1,
     "picloud.log": 1, "picloud.readiness": 1, "picloud.events": 1, "picloud.subscriptions": 1, "picloud.planning": 1,
     "picloud.idle": 1,
-    "picloud.declared": 1.5, "picloud.metrics": 1.5,  # of several of those
+    "picloud.declared": 1.5, "picloud.metrics": 1.5, "picloud.configuration": 1.5,  # of several of those
     "picloud.storage": 2, "picloud.executor": 2, "picloud.messages": 2,
     "picloud.manager": 3, "picloud.orchestrator": 3,
     "picloud.api": 4, "picloud.dashboard": 4,

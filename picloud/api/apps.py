@@ -9,6 +9,7 @@ from picloud.api.collaborators import Edge, Manager, Orchestrator
 from picloud.api.middleware import Authentication, BodiesInTurn, Elsewhere, Methods, ScriptsFirst, open_paths
 from picloud.api.tables import Role, Row, Table, at, made
 from picloud.manager.resources import (
+    configuration,
     events,
     routes,
     schedules,
@@ -60,6 +61,7 @@ MANAGER: Table[Manager] = [
     at(f"{API}/schedules/{{schedule}}", schedules.ScheduleResource, lambda our: (our.schedules,)),
     at(f"{API}/schedules/{{schedule}}/slots", schedules.SlotsResource, lambda our: (our.schedules,)),
     at(f"{API}/schedules/{{schedule}}/next-runs", schedules.NextRunsResource, lambda our: (our.schedules,)),
+    at(f"{API}/config", configuration.ConfigResource, lambda our: (our.configuration,)),
     at(f"{API}/secrets", secrets.SecretsResource, lambda our: (our.secrets,)),
     at(f"{API}/secrets/{{secret}}", secrets.SecretResource, lambda our: (our.secrets,)),
     at(f"{API}/tokens", tokens.TokensResource, lambda our: (our.tokens,)),

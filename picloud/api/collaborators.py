@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from picloud.api.health import Check
 from picloud.api.metrics import Sources
 from picloud.auth import TokenFinder
+from picloud.manager.configuration import Configuration
 from picloud.manager.events import Events, Subscriptions
 from picloud.manager.routes import Routes
 from picloud.manager.schedules import Schedules
@@ -40,6 +41,7 @@ class Manager:
     tokens: Tokens
     scripts: Scripts
     uploads: Uploads
+    configuration: Configuration
     versions: Versions
     routes: Routes
     events: Events

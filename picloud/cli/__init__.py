@@ -18,6 +18,7 @@ from picloud.errors import ConfigurationError, PicloudError
 _INTERRUPTED = 128 + signal.SIGINT
 
 _COMMANDS = {  # name → module: imported when it is named, so that Tab and `--version` wait for none of them
+    "apply": "apply",
     "backup": "backup",
     "completion": "completion",
     "dead": "dead",
@@ -26,6 +27,7 @@ _COMMANDS = {  # name → module: imported when it is named, so that Tab and `--
     "doctor": "doctor",
     "env": "settings",
     "event": "events",
+    "export": "export",
     "init": "starter",
     "install": "install",
     "invocations": "records",

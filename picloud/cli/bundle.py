@@ -90,7 +90,7 @@ def new_script_name(text: str) -> str:
 def _single(path: Path, within: Path | None) -> bytes:
     if path.suffix != ".lua":
         raise Refused(f"{path} is no Lua file: a file's name ends in .lua, and a folder holds a {ENTRY}")
-    return _read(path, within)
+    return read_file(path, within)
 
 
 def _folder(root: Path, within: Path | None) -> Iterator[tuple[str, bytes]]:
@@ -103,7 +103,7 @@ def _folder(root: Path, within: Path | None) -> Iterator[tuple[str, bytes]]:
     for number, path in enumerate(_regular_files(root), 1):
         if number > FILES_MAX:
             raise Refused(f"{root} has more than {FILES_MAX} files, which is the limit; hidden ones do not count")
-        yield _name_in(root, path), _read(path, within)
+        yield _name_in(root, path), read_file(path, within)
 
 
 def _regular_files(root: Path) -> Iterator[Path]:
@@ -136,7 +136,8 @@ def _name_in(root: Path, path: Path) -> str:
     return Collector().checked(str(PurePosixPath(path.relative_to(root))))
 
 
-def _read(path: Path, within: Path | None) -> bytes:
+def read_file(path: Path, within: Path | None = None) -> bytes:
+    """What a regular file holds that is not larger than all files of a version may be; Refused."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not keep us waiting
     except OSError as error:

@@ -69,7 +69,7 @@ def upload(client: Client, name: str, source: Source, *, activate: bool = True) 
     with patiently(f"uploading {name} ({len(source.files)} files, {source.size} bytes)"):
         answer = client.send("PUT", path, body, {"content-type": content_type})
     if answer.status >= 400:
-        raise _told(source, refused(answer))
+        raise told(source, refused(answer))
     done = client.document(answer.data)
     return Deployed(
         harmless(str(done["script"])), done["version"], harmless(str(done["url"])), answer.status == 201, activate
@@ -136,7 +136,8 @@ def _add_route(client: Client, route: RouteWanted, script: str) -> None:
         raise ApiError(f"the route {route}: {error}", error.problem) from error
 
 
-def _told(source: Source, error: ApiError) -> Exception:
+def told(source: Source, error: ApiError) -> Exception:
+    """A refusal as it is to be raised: of what does not compile with the line that is wrong."""
     if error.name != "syntax-error":
         return error
     problem = error.problem

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -54,9 +54,12 @@ def diff(name: str, a: int | None, b: int | None) -> None:
     client = connect()
     newer = b or active_version(client, name)
     older = a or version_before(client, name, newer)
-    lines = list(_differences(name, (older, files_of(client, name, older)), (newer, files_of(client, name, newer))))
-    for line in lines:
-        _show(line)
+    lines = list(
+        differences(
+            (f"{name}@{older}", files_of(client, name, older)), (f"{name}@{newer}", files_of(client, name, newer))
+        )
+    )
+    show_differences(lines)
     if not lines:
         click.echo(f"versions {older} and {newer} of {name} are the same", err=True)
 
@@ -121,10 +124,11 @@ def _check_place(root: Path, name: str, force: bool) -> None:
         raise PicloudError(f"{path} is there already; nothing was written: say --force to replace it")
 
 
-def _differences(name: str, older: tuple[int, Files], newer: tuple[int, Files]) -> Iterator[str]:
+def differences(older: tuple[str, Files], newer: tuple[str, Files]) -> Iterator[str]:
+    """The lines of a unified diff of two folders, each with what is to stand before its files' names."""
     for path in sorted(older[1].keys() | newer[1].keys()):
         before, after = older[1].get(path), newer[1].get(path)
-        names = (_label(name, older[0], path, before), _label(name, newer[0], path, after))
+        names = (_label(older[0], path, before), _label(newer[0], path, after))
         try:
             yield from difflib.unified_diff(_lines(before), _lines(after), *names)
         except UnicodeDecodeError:
@@ -132,13 +136,19 @@ def _differences(name: str, older: tuple[int, Files], newer: tuple[int, Files]) 
                 yield f"Binary files {names[0]} and {names[1]} differ\n"
 
 
-def _label(name: str, version: int, path: str, content: bytes | None) -> str:
-    return "/dev/null" if content is None else f"{name}@{version}/{path}"
+def _label(folder: str, path: str, content: bytes | None) -> str:
+    return "/dev/null" if content is None else f"{folder}/{path}"
 
 
 def _lines(content: bytes | None) -> list[str]:
     """Lines with their ends, as Lua and diff count them; UnicodeDecodeError."""
     return re.findall(r"[^\n]*\n|[^\n]+", (content or b"").decode())
+
+
+def show_differences(lines: Iterable[str]) -> None:
+    """Print what `differences` gives."""
+    for line in lines:
+        _show(line)
 
 
 def _show(line: str) -> None:

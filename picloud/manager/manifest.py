@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -16,6 +16,7 @@ from picloud.declared import NOTHING, Declared
 from picloud.errors import InvalidRequest
 from picloud.manager.schedule_tables import BundleTable, of_bundle
 from picloud.manager.settings import SettingsPatch, SettingsRules
+from picloud.messages.reading import form
 from picloud.messages.wrong import invalid
 from picloud.model import SettingsChange, StoredSettings
 from picloud.patterns import ANY, RouteWanted
@@ -29,22 +30,28 @@ _PART = rb"""(?:[\w-]++|"[^"\n]*"|'[^'\n]*')"""
 _LONG_KEY = re.compile(rb"(?<![\w-])" + _PART + rb"(?:[ \t]*+\.[ \t]*+" + _PART + rb"){50}")
 
 
-class _Route(msgspec.Struct, forbid_unknown_fields=True):
-    path: str
-    method: str = ANY
-    host: str | None = None
+class RouteTable(msgspec.Struct, forbid_unknown_fields=True):
+    """A route as a `picloud.toml` has it."""
+
+    path: Annotated[str, form("route-path", "literals, `{name}`, and as the last segment `{name*}`")]
+    method: Annotated[str, form("http-method", "`ANY`, or a method")] = ANY
+    host: Annotated[str, form("host", "without port; null: every host")] | None = None
 
 
-class _Subscription(msgspec.Struct, forbid_unknown_fields=True):
-    type: str
-    source: str | None = None
-    subject: str | None = None
+class SubscriptionTable(msgspec.Struct, forbid_unknown_fields=True):
+    """A subscription as a `picloud.toml` has it."""
+
+    type: Annotated[str, form("type-pattern", "a type, `order.*`, or `*`")]
+    source: Annotated[str, form("text-pattern", "a source, or what it begins with and `*`")] | None = None
+    subject: Annotated[str, form("text-pattern", "a subject, or what it begins with and `*`")] | None = None
 
 
-class _Tables(msgspec.Struct, forbid_unknown_fields=True):
+class Tables(msgspec.Struct, forbid_unknown_fields=True):
+    """All that may stand in one."""
+
     settings: SettingsPatch | UnsetType = UNSET
-    route: list[_Route] = []
-    subscription: list[_Subscription] = []
+    route: list[RouteTable] = []
+    subscription: list[SubscriptionTable] = []
     schedule: list[BundleTable] = []
 
 
@@ -55,54 +62,61 @@ def read(files: Mapping[str, bytes], rules: SettingsRules, *, script: str, limit
     """
     if FILE not in files:
         return NOTHING
-    tables = _tables(files[FILE])
-    change = _change(tables.settings, rules, limited)
-    schedules = of_bundle(script, tables.schedule, _WHERE)
-    return Declared(change, _routes(tables.route), _subscriptions(tables.subscription), schedules)
+    return declared(_tables(files[FILE]), rules, script=script, where=_WHERE, limited=limited)
 
 
-def _change(patch: SettingsPatch | UnsetType, rules: SettingsRules, limited: bool) -> SettingsChange | None:
+def declared(tables: Tables, rules: SettingsRules, *, script: str, where: str = "", limited: bool = False) -> Declared:
+    """The same of tables that were read already; ``where`` stands before what is said of a field."""
+    return Declared(
+        _change(tables.settings, rules, where, limited),
+        _routes(tables.route, where),
+        _subscriptions(tables.subscription, where),
+        of_bundle(script, tables.schedule, where),
+    )
+
+
+def _change(patch: SettingsPatch | UnsetType, rules: SettingsRules, where: str, limited: bool) -> SettingsChange | None:
     if patch is UNSET:
         return None
-    with _standing_in("settings"):
+    with _standing_in("settings", where):
         change = rules.change(patch, limited=limited)
 
     def named(stored: StoredSettings) -> StoredSettings:
-        with _standing_in("settings"):
+        with _standing_in("settings", where):
             return change(stored)
 
     return named
 
 
-def _routes(tables: list[_Route]) -> tuple[RouteWanted, ...]:
+def _routes(tables: list[RouteTable], where: str) -> tuple[RouteWanted, ...]:
     routes: dict[tuple[str, str | None, str], RouteWanted] = {}
     for at, table in enumerate(tables):
-        with _standing_in(f"route[{at}]"):
+        with _standing_in(f"route[{at}]", where):
             route = RouteWanted(table.method, table.host, table.path)
         other = routes.setdefault((route.method, route.host, route.shape), route)
         if other is not route:
             message = f"'{route}' is as good as '{other}', which stands before it"
-            raise InvalidRequest.of(f"route[{at}]", message, _WHERE)
+            raise InvalidRequest.of(f"route[{at}]", message, where)
     return tuple(routes.values())
 
 
-def _subscriptions(tables: list[_Subscription]) -> tuple[SubscriptionWanted, ...]:
+def _subscriptions(tables: list[SubscriptionTable], where: str) -> tuple[SubscriptionWanted, ...]:
     wanted: dict[SubscriptionWanted, None] = {}
     for at, table in enumerate(tables):
-        with _standing_in(f"subscription[{at}]"):
+        with _standing_in(f"subscription[{at}]", where):
             subscription = SubscriptionWanted(table.type, table.source, table.subject)
         if subscription in wanted:
-            raise InvalidRequest.of(f"subscription[{at}]", f"'{subscription}' stands before it already", _WHERE)
+            raise InvalidRequest.of(f"subscription[{at}]", f"'{subscription}' stands before it already", where)
         wanted[subscription] = None
     return tuple(wanted)
 
 
-def _tables(content: bytes) -> _Tables:
+def _tables(content: bytes) -> Tables:
     document = _parsed(content)
     try:
-        return msgspec.convert(document, _Tables)
+        return msgspec.convert(document, Tables)
     except msgspec.ValidationError as error:
-        raise invalid(_Tables, error, _WHERE, document) from error
+        raise invalid(Tables, error, _WHERE, document) from error
 
 
 def _parsed(content: bytes) -> dict[str, Any]:
@@ -121,10 +135,10 @@ def _parsed(content: bytes) -> dict[str, Any]:
 
 
 @contextmanager
-def _standing_in(table: str) -> Iterator[None]:
-    """Say of what is refused that it stands in this table of this file."""
+def _standing_in(table: str, where: str) -> Iterator[None]:
+    """Say of what is refused that it stands in this table."""
     try:
         yield
     except InvalidRequest as error:
         errors = [{**one, "field": f"{table}.{one['field']}"} for one in error.errors]
-        raise InvalidRequest(f"{FILE}: {table}.{error}", errors) from error
+        raise InvalidRequest(f"{where}{table}.{error}", errors) from error

@@ -5,12 +5,13 @@ Owns: what may stand there. Pure; which schedules are valid at all is `picloud.p
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from picloud import planning
 from picloud.errors import InvalidRequest
+from picloud.messages.reading import form
 from picloud.messages.wrong import invalid
 from picloud.model import SCHEDULES_OF_SCRIPT_MAX, Missed, NewSchedule, Overlap
 
@@ -19,24 +20,31 @@ _SPAN = re.compile(r"([0-9]{1,9})\s*([a-z]+)")
 _SPANS = {"missed_within_s": "missed_within", "jitter_s": "jitter"}  # as they are called here
 
 
+Cron = Annotated[str, form("cron", "5 fields, or 6 with the second first, or a macro such as `@daily`")]
+Every = Annotated[str, form("interval", "`10 minutes`, `day`, `monday`; null: `cron` says it")]
+At = Annotated[str, form("time-of-day", "`09:00`, with days and weekdays; null: any time")]
+Zone = Annotated[str, form("time-zone", "an IANA name, such as `Europe/Berlin`")]
+Span = Annotated[str, form("span", "`90 seconds`, `2 hours`, `1 day`; or a number of seconds")]
+
+
 class _Table(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What both have."""
 
-    cron: str | None = None
-    every: str | None = None
-    at: str | None = None
-    timezone: str = "UTC"
+    cron: Cron | None = None
+    every: Every | None = None
+    at: At | None = None
+    timezone: Zone = "UTC"
     payload: Any = None
     overlap: Overlap = Overlap.SKIP
     missed: Missed = Missed.RUN_ONCE
-    missed_within: int | str = "1 day"
-    jitter: int | str = 0
+    missed_within: int | Span = "1 day"
+    jitter: int | Span = 0
 
 
 class BundleTable(_Table, kw_only=True):
-    """One of a bundle's."""
+    """A schedule as a bundle's `picloud.toml` has it."""
 
-    name: str | None = None
+    name: Annotated[str, form("schedule-name", "without one: the script's, and `NAME-2` for the second")] | None = None
 
 
 class ServerTable(_Table, kw_only=True):

@@ -56,6 +56,16 @@ IF_NEW_VALUE: Mapping[str, Any] = {
 }
 """Beside it, of one that is stored; heeded by `only_if_or_new`."""
 
+CONFIG_ETAG: dict[str, Any] = {
+    "ETag": Annotated[str, Meta(pattern='^"[0-9a-f]{32}"$', description="the configuration's")]
+}
+"""What an answer about the whole configuration carries."""
+
+IF_CONFIG: Mapping[str, Any] = {
+    "If-Match": Annotated[str, Meta(description="only while the configuration has this ETag")]
+}
+"""Of a change of the whole configuration; heeded by `only_if_tag`."""
+
 IF_CHANGED: Mapping[str, Any] = {
     "If-None-Match": Annotated[str, Meta(description="the ETag of a copy: 304 if it is still good")]
 }
@@ -96,6 +106,14 @@ def only_if_or_new(req: falcon.Request, version: re.Pattern[str] = _VERSION) -> 
     if req.get_header("if-match") is not None:
         raise PreconditionFailed("If-Match wants what is there, and If-None-Match one that is not")
     return Condition(create_only=True)
+
+
+def only_if_tag(req: falcon.Request) -> frozenset[str] | None:
+    """The tags that `If-Match` names; None: any will do."""
+    given = req.get_header("if-match")
+    if given is None or given.strip() == "*":
+        return None
+    return frozenset(text for weak, text in _tags(given) if not weak)
 
 
 def _tags(given: str) -> list[tuple[str, str]]:

@@ -87,7 +87,7 @@ def _read(stream: Any, bytes_max: int) -> bytes:
 
 def read_json(req: falcon.Request, kind: type[Typed], bytes_max: int = _JSON_BYTES_MAX) -> Typed:
     """The body as a typed message; UnsupportedMediaType, or InvalidRequest, which says which field is wrong."""
-    _require_json(req.content_type or "")
+    require_json(req)
     body = read_body(req.env, bytes_max)
     try:
         value = _decoder.decode(body)
@@ -121,9 +121,9 @@ def path_number(text: str, what: str, digits_max: int = 9) -> int:
     return int(text)
 
 
-def _require_json(content_type: str) -> None:
-    """Unless it says that it is something else: what curl sends says that it is a form."""
-    media_type = content_type.partition(";")[0].strip().lower()
+def require_json(req: falcon.Request) -> None:
+    """UnsupportedMediaType if the body says that it is something else: what curl sends says that it is a form."""
+    media_type = (req.content_type or "").partition(";")[0].strip().lower()
     if media_type not in ("", MEDIA_JSON, MERGE_PATCH, _OF_CURL):
         raise UnsupportedMediaType(f"'{media_type[:100]}' is not taken here; send {MEDIA_JSON} or {MERGE_PATCH}")
 

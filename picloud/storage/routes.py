@@ -34,6 +34,12 @@ _OWN = "SELECT host, method, shape, id, path, declared FROM routes WHERE script_
 
 _DECLARE = "UPDATE routes SET path = %s, declared = true WHERE id = %s"
 
+_REMOVE = "DELETE FROM routes WHERE host = %s AND method = %s AND shape = %s"
+
+_PUT = """INSERT INTO routes (script_id, host, method, shape, path, declared) VALUES (%s, %s, %s, %s, %s, %s)
+    ON CONFLICT (host, method, shape) DO UPDATE
+    SET script_id = excluded.script_id, path = excluded.path, declared = excluded.declared"""
+
 Key = tuple[str, str, str]  # host or '', method, shape: what can be there once
 
 
@@ -101,6 +107,19 @@ def replace_declared(
             cursor.execute(_DECLARE, (route.path, identifier))
     if changed:
         announce(cursor, Changed.ROUTES)
+
+
+def remove(cursor: Cursor, keys: Sequence[Key]) -> None:
+    """Remove routes, whosever they are, in the caller's transaction."""
+    for key in sorted(keys):
+        cursor.execute(_REMOVE, key)
+    announce(cursor, Changed.ROUTES)
+
+
+def put(cursor: Cursor, script_id: int, wanted: RouteWanted, *, declared: bool) -> None:
+    """Make a route, or take over the one of its shape, whosever it is, in the caller's transaction."""
+    cursor.execute(_PUT, (script_id, *_key(wanted), wanted.path, declared))
+    announce(cursor, Changed.ROUTES)
 
 
 def _script_id(cursor: Cursor, name: str) -> int:

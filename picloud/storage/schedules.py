@@ -34,6 +34,9 @@ _UPDATE = f"""UPDATE schedules SET ({_FIELDS}) = ({_VALUES}), anchor = %(anchor)
 
 _DELETE = "DELETE FROM schedules WHERE name = ANY(%(names)s)"
 
+_GIVE = """UPDATE schedules SET origin = %(origin)s, script_id = %(script_id)s
+  WHERE name = %(name)s AND (origin, script_id) IS DISTINCT FROM (%(origin)s, %(script_id)s)"""
+
 _OWN = f"""SELECT {COLUMNS} FROM schedules
   WHERE origin = %(origin)s AND script_id IS NOT DISTINCT FROM %(script_id)s ORDER BY name"""
 
@@ -105,6 +108,21 @@ def put(run: Run, wanted: NewSchedule, maker: Maker, only: Only = None) -> tuple
         row = _row(wanted, maker) | {"anchor": now, "next_due": following(rule, now, now)}
         if made := run(_INSERT, row):  # or somebody else made one of its name in this moment
             return schedule_of(made[0]), True
+
+
+def take(run: Run, wanted: NewSchedule, maker: Maker) -> None:
+    """Make a schedule, or change one, whether the API made it or a bundle declares it: it is the maker's from now on.
+
+    InvalidRequest; Conflict: the operator's file declares it, or a run of a script made it.
+    """
+    if old := locked(run, wanted.name):
+        it = old[0]
+        if it.origin not in (Origin.API, Origin.BUNDLE):
+            raise Conflict(clash(it))
+        _changed(run, it, wanted, maker, datetime.now(UTC))
+        run(_GIVE, {"name": it.name, **_of(maker)})
+    else:
+        put(run, wanted, maker)
 
 
 def replace_own(run: Run, maker: Maker, wanted: Sequence[NewSchedule], only: Only = None) -> None:

@@ -95,12 +95,7 @@ class ScriptTable:
         Its invocations stay.
         """
         with self._pool.transaction() as cursor:
-            script = _locked(cursor, name, condition)
-            values.drop(cursor, script.id)
-            idempotency.drop(cursor, script.id)
-            cursor.execute("DELETE FROM scripts WHERE id = %s", (script.id,))
-            announce(cursor, Changed.SCRIPT, name)
-            announce(cursor, Changed.ROUTES)
+            drop(cursor, _locked(cursor, name, condition))
 
     def activate(
         self,
@@ -180,6 +175,15 @@ class ScriptTable:
     def _script(self, row: Any) -> Script:
         name, active_version, settings, created_at, updated_at = row
         return Script(name, active_version, self._policy.hold(settings), created_at, updated_at)
+
+
+def drop(cursor: Cursor, script: uploads.Locked) -> None:
+    """Drop a script with all that is its own, in the caller's transaction."""
+    values.drop(cursor, script.id)
+    idempotency.drop(cursor, script.id)
+    cursor.execute("DELETE FROM scripts WHERE id = %s", (script.id,))
+    announce(cursor, Changed.SCRIPT, script.name)
+    announce(cursor, Changed.ROUTES)
 
 
 def _locked(cursor: Cursor, name: str, condition: Condition = ANYWAY) -> uploads.Locked:

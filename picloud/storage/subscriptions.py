@@ -32,6 +32,8 @@ _DECLARE = """INSERT INTO subscriptions AS it (script_id, type, source, subject,
 
 _DECLARED = "SELECT id, type, source, subject FROM subscriptions WHERE script_id = %s AND declared FOR UPDATE"
 
+_REMOVE = "DELETE FROM subscriptions WHERE script_id = %s AND type = %s AND source = %s AND subject = %s"
+
 Key = tuple[str, str, str]  # type, source or '', subject or '': what a script can have once
 
 
@@ -89,6 +91,16 @@ def replace_declared(
     cursor.execute("DELETE FROM subscriptions WHERE id = ANY(%s)", (gone,))
     for key in sorted(sought):
         cursor.execute(_DECLARE, (script_id, *key))
+
+
+def put(cursor: Cursor, script_id: int, wanted: SubscriptionWanted, *, declared: bool) -> None:
+    """Subscribe a script, unless it is, in the caller's transaction; one that it declares is noted as such."""
+    cursor.execute(_DECLARE if declared else _ADD, (script_id, *_key(wanted)))
+
+
+def remove(cursor: Cursor, script_id: int, wanted: SubscriptionWanted) -> None:
+    """End a subscription, in the caller's transaction."""
+    cursor.execute(_REMOVE, (script_id, *_key(wanted)))
 
 
 def _require_own(wanted: SubscriptionWanted, only: Collection[str] | None) -> None:

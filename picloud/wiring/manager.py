@@ -7,6 +7,7 @@ from picloud.api import collaborators
 from picloud.api.apps import manager_app
 from picloud.dashboard.front import Front
 from picloud.executor.client import SandboxClient
+from picloud.manager.configuration import Configuration
 from picloud.manager.events import Events, Subscriptions
 from picloud.manager.routes import Routes
 from picloud.manager.schedules import Schedules
@@ -18,6 +19,7 @@ from picloud.manager.uploads import SourceChecker, Uploads
 from picloud.manager.values import Values
 from picloud.orchestrator.request import Proxies
 from picloud.settings import ServerSettings
+from picloud.storage.configuration import ConfigurationTable
 from picloud.storage.subscriptions import SubscriptionTable
 from picloud.wiring.edge import Callers, edge
 from picloud.wiring.ground import Ground
@@ -39,6 +41,7 @@ def resources(
         tokens=Tokens(tables.tokens, changed),
         scripts=Scripts(tables.scripts, rules, deployed),
         uploads=Uploads(tables.scripts, checker, rules, deployed),
+        configuration=Configuration(ConfigurationTable(ground.pool), checker, rules, deployed),
         versions=Versions(tables.scripts),
         routes=Routes(tables.routes, changed),
         events=Events(ground.events, ground.bell.ring, ground.retention.wrote),

@@ -30,6 +30,7 @@ MARK = "behind-the-wall"  # is in all that may not be seen
 
 EVENT = b'{"specversion": "1.0", "id": "through", "source": "/wall", "type": "through.the.wall"}'
 SCHEDULE = b'{"script": "%s", "cron": "0 3 29 2 *", "payload": "through the wall"}' % MARK.encode()
+CONFIG = b'{"scripts": {"through": {"files": {"main.lua": "return 666"}}}}'
 NAMED_SCHEDULE = SCHEDULE.replace(b"{", b'{"name": "through", ', 1)
 
 OPEN_TO_ALL = {"/", "/healthz", "/readyz", "/openapi.json", "/problems", "/problems/{name}", f"{API}/hosts"}
@@ -95,6 +96,8 @@ SAMPLES = {
     ("GET", f"{API}/dead-letters/{{letter}}"): Sample(Scope.READ),
     ("DELETE", f"{API}/dead-letters/{{letter}}"): Sample(Scope.INVOKE),
     ("POST", f"{API}/dead-letters/{{letter}}/retry"): Sample(Scope.INVOKE, b'{"payload": "through the wall"}', JSON),
+    ("GET", f"{API}/config"): Sample(Scope.ADMIN),
+    ("PUT", f"{API}/config"): Sample(Scope.ADMIN, CONFIG, JSON),
     ("GET", f"{API}/secrets"): Sample(Scope.READ),
     ("GET", f"{API}/secrets/{{secret}}"): Sample(Scope.READ),
     ("PUT", f"{API}/secrets/{{secret}}"): Sample(Scope.DEPLOY, b'{"value": "through the wall"}', JSON),

@@ -51,6 +51,8 @@ COMMANDS = [
     ["token", "rm", "x"],
     ["token", "rm", "1"],
     ["deploy", "main.lua"],
+    ["export", "exported"],
+    ["apply", "-f", "."],
 ]
 
 
@@ -86,6 +88,7 @@ def stranger() -> Iterator[HTTPServer]:
 @pytest.fixture(autouse=True)
 def asked(stranger: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "main.lua").touch()
+    (tmp_path / "scripts").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PICLOUD_URL", f"http://127.0.0.1:{stranger.server_port}")
 

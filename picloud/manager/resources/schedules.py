@@ -9,9 +9,10 @@ import msgspec
 from msgspec import Meta
 
 from picloud.auth import Principal, Scope
+from picloud.manager.schedule_tables import At, Cron, Every, Zone
 from picloud.manager.schedules import NEXT_RUNS_MAX, Schedules
 from picloud.messages.endpoint import Answer, endpoint
-from picloud.messages.reading import CURSOR, PAGE_MAX, Paging, Query, ScriptName, form
+from picloud.messages.reading import CURSOR, PAGE_MAX, Paging, Query, ScriptName
 from picloud.messages.writing import Page, send_json, send_page
 from picloud.model import (
     SCHEDULE_JITTER_S_MAX,
@@ -31,10 +32,6 @@ _MICROSECOND = timedelta(microseconds=1)
 _CURSOR_MAX = 253_402_300_799_999_999  # the last microsecond that there is
 
 _Name = Annotated[str, Meta(extra_json_schema={"pattern": f"^{SCRIPT_NAME.pattern}$"})]
-_Cron = Annotated[str, form("cron", "5 fields, or 6 with the second first, or a macro such as `@daily`")]
-_Every = Annotated[str, form("interval", "`10 minutes`, `day`, `monday`; null: `cron` says it")]
-_At = Annotated[str, form("time-of-day", "`09:00`, with days and weekdays; null: any time")]
-_Zone = Annotated[str, form("time-zone", "an IANA name, such as `Europe/Berlin`")]
 _Within = Annotated[int, Meta(ge=0, le=SCHEDULE_MISSED_WITHIN_S_MAX, description="later than that is missed")]
 _Jitter = Annotated[int, Meta(ge=0, le=SCHEDULE_JITTER_S_MAX, description="runs begin up to so much later")]
 
@@ -43,10 +40,10 @@ class ScheduleBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What a schedule is to be: either `cron` or `every`."""
 
     script: ScriptName
-    cron: _Cron | None = None
-    every: _Every | None = None
-    at: _At | None = None
-    timezone: _Zone = "UTC"
+    cron: Cron | None = None
+    every: Every | None = None
+    at: At | None = None
+    timezone: Zone = "UTC"
     payload: Annotated[Any, Meta(description="the body of the requests, as JSON")] = None
     overlap: Overlap = Overlap.SKIP
     missed: Missed = Missed.RUN_ONCE

@@ -47,6 +47,8 @@ FORMATS = {
     "event-schema": WORDS.map("https://example.org/{}".format),
     "cron": st.sampled_from(CRON),
     "interval": st.sampled_from(INTERVALS),
+    "span": st.sampled_from(["90 seconds", "2 hours", "1 day"]),
+    "schedule-name": WORDS,
     "time-of-day": st.sampled_from(TIMES),
     "time-zone": st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]),
     "media-type": st.sampled_from(["application/json", "application/vnd.x+json; charset=utf-8"]),  # `data` is any JSON
