@@ -11,19 +11,17 @@ import stat
 import tempfile
 import tomllib
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from picloud.cli import toml
+from picloud.cli import config_tables, toml
 from picloud.cli.bundle import Refused, Source, read_file, read_source
+from picloud.cli.config_tables import HIDDEN, is_hidden
 from picloud.cli.source import Files, write_files
 from picloud.manager.config_document import ConfigDocument, FileBytes, ScriptDocument
 from picloud.manager.files import Collector
-from picloud.manager.schedule_tables import BundleTable
 from picloud.model import is_script_name
 
 MARKER = "picloud-config.toml"
@@ -34,9 +32,6 @@ _MARKED = f"""# The configuration of a PiCloud: `picloud export` writes this fol
 format = {_FORMAT}
 """
 _ABOUT = "# What belongs to the script '{}', and not to a version of it.\n"
-_HIDDEN, _AS_JSON = "hidden_files", "payload_json"
-_DEPTH_MAX = 16  # of a payload that TOML shows; beyond, JSON does
-_DEFAULTS = msgspec.to_builtins(BundleTable())
 
 
 def check_place(folder: Path) -> None:
@@ -105,45 +100,9 @@ def _write_script(scripts: Path, name: str, script: ScriptDocument) -> None:
         raise Refused(f"the server names a script {name!r}, which is no name; nothing was written")
     files = files_of(script)
     write_files(scripts / name, files, force=False)
-    tables = _shown(script, files)
+    tables = config_tables.shown(script, files)
     if tables:
         (scripts / f"{name}.toml").write_text(_ABOUT.format(name) + "\n" + toml.document(tables), encoding="utf-8")
-
-
-def _shown(script: ScriptDocument, files: Files) -> dict[str, Any]:
-    """What NAME.toml says."""
-    said = msgspec.to_builtins(script)
-    if "settings" in said:
-        said["settings"] = msgspec.to_builtins(script.settings, order="sorted")
-    if "route" in said:
-        said["route"] = [_given(it, ("method", "host", "path")) for it in said["route"]]
-    if "subscription" in said:
-        said["subscription"] = [_given(it, ("type", "source", "subject")) for it in said["subscription"]]
-    if "schedule" in said:
-        said["schedule"] = [_schedule(it) for it in said["schedule"]]
-    hidden = sorted(path for path in files if _is_hidden(path))
-    kinds = ("settings", "route", "subscription", "schedule")
-    return ({_HIDDEN: hidden} if hidden else {}) | {kind: said[kind] for kind in kinds if kind in said}
-
-
-def _given(table: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: table[name] for name in names if table[name] is not None}
-
-
-def _schedule(table: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("name", *(name for name in _DEFAULTS if name != "name"))
-    shown = {name: table[name] for name in names if table[name] != _DEFAULTS[name]}
-    if "payload" in shown and not _has_words_for(shown["payload"], _DEPTH_MAX):
-        shown[_AS_JSON] = msgspec.json.encode(shown.pop("payload")).decode()
-    return shown
-
-
-def _has_words_for(value: object, depth: int) -> bool:
-    """Whether TOML can say it."""
-    if isinstance(value, Mapping | list):
-        inner = value.values() if isinstance(value, Mapping) else value
-        return depth > 0 and all(_has_words_for(it, depth - 1) for it in inner)
-    return value is not None
 
 
 def _check_marker(folder: Path) -> None:
@@ -178,31 +137,25 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _script(folder: Path, files: Files, tables: dict[str, Any]) -> dict[str, Any]:
-    hidden = tables.pop(_HIDDEN, [])
+    hidden = tables.pop(HIDDEN, [])
     if not isinstance(hidden, list) or not all(isinstance(it, str) for it in hidden):
-        raise Refused(f"{folder}.toml: {_HIDDEN} must be a list of paths in {folder}")
+        raise Refused(f"{folder}.toml: {HIDDEN} must be a list of paths in {folder}")
     for name in hidden:
         files[name] = _hidden_file(folder, name)
-    for table in tables["schedule"] if isinstance(tables.get("schedule"), list) else ():
-        if isinstance(table, dict) and _AS_JSON in table:
-            table["payload"] = _payload(folder, table.pop(_AS_JSON))
+    try:
+        config_tables.read_payloads(tables)
+    except ValueError as error:
+        raise Refused(f"{folder}.toml: {error}") from error
     return {**tables, "files": {path: _sent(content) for path, content in sorted(files.items())}}
 
 
 def _hidden_file(folder: Path, name: str) -> bytes:
     path = folder / Collector().checked(name)
-    if not _is_hidden(name):
-        raise Refused(f"{folder}.toml: {_HIDDEN}: {name!r} is not hidden: it belongs to the script anyway")
+    if not is_hidden(name):
+        raise Refused(f"{folder}.toml: {HIDDEN}: {name!r} is not hidden: it belongs to the script anyway")
     if path.is_symlink() or path.parent.resolve() != folder.resolve() / Path(name).parent:
         raise Refused(f"{path} is a symbolic link, or behind one: a bundle takes regular files only")
     return read_file(path)
-
-
-def _payload(folder: Path, text: object) -> Any:
-    try:
-        return msgspec.json.decode(text if isinstance(text, str) else "")
-    except msgspec.DecodeError as error:
-        raise Refused(f"{folder}.toml: {_AS_JSON} is no text with JSON in it: {error}") from error
 
 
 def _sent(content: bytes) -> Any:
@@ -226,11 +179,6 @@ def _loaded(path: Path) -> dict[str, Any]:
         return tomllib.loads(read_file(path).decode())
     except (ValueError, RecursionError) as error:
         raise Refused(f"{path}: {error}") from error
-
-
-def _is_hidden(path: str) -> bool:
-    """Whether `picloud deploy` would leave it out."""
-    return any(part.startswith(".") for part in path.split("/"))
 
 
 @contextmanager

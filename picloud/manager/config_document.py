@@ -30,6 +30,10 @@ from picloud.model import SCRIPT_NAME, NewSchedule, StoredSettings
 
 SCRIPT_BYTES_MAX = 8 * 1024 * 1024  # of JSON: files of 1 MiB, a byte of which is at most six of JSON's, and the rest
 
+UNSAID = BundleTable()
+"""A schedule of which nothing is said."""
+
+_DAY_S = 86_400  # what it says in words
 _KINDS = ("settings", "route", "subscription", "schedule")
 
 _FILES = {
@@ -157,7 +161,7 @@ def schedule_table(it: NewSchedule) -> BundleTable:
         payload=value_of(it.payload),
         overlap=it.overlap,
         missed=it.missed,
-        missed_within=it.missed_within_s,
+        missed_within=UNSAID.missed_within if it.missed_within_s == _DAY_S else it.missed_within_s,
         jitter=it.jitter_s,
     )
 

@@ -59,6 +59,7 @@ def test_what_toml_has_no_word_for_and_what_is_hidden_come_back(tmp_path: Path) 
     text = (tmp_path / "out/scripts/hidden.toml").read_text()
     assert 'hidden_files = [".env", "a/.b/c"]' in text
     assert "route = []" in text
+    assert '[[schedule]]\nname = "y"\ncron = "@daily"\npayload = ' in text, "what is as by default is not said"
     assert "payload_json = " in text
     assert 'payload = [1, {deep = "é\\u007f\\r\\n"}]' in text
     found = config_folder.read(tmp_path / "out")[0]["scripts"]["hidden"]

@@ -22,15 +22,19 @@ from picloud.manager.config_document import ConfigDocument, read_document
 from picloud.manager.config_plan import Action, ConfigChange, Thing
 from picloud.manager.configuration import Applied, Configuration
 from picloud.manager.settings import SettingsPatch, SettingsRules
-from picloud.model import DEFAULT_POLICY, Limits, NewSchedule, SyntaxProblem, Upload
+from picloud.model import DEFAULT_POLICY, Limits, NewSchedule, Origin, SyntaxProblem, Upload
 from picloud.patterns import RouteWanted
+from picloud.storage import schedules
 from picloud.storage.configuration import ConfigurationTable
+from picloud.storage.jobs import through
 from picloud.storage.pool import Pool
 from picloud.storage.routes import RouteTable
 from picloud.storage.schedule_table import ScheduleTable
+from picloud.storage.schedules import Maker
 from picloud.storage.scripts import ScriptTable
 from picloud.storage.secrets import SecretTable
 from picloud.storage.subscriptions import SubscriptionTable
+from picloud.storage.uploads import lock
 from picloud.subscriptions import SubscriptionWanted
 from tests.running import ROOT
 
@@ -235,10 +239,16 @@ def test_a_route_and_a_schedule_may_change_hands(platform: Platform) -> None:
 def test_what_a_run_made_and_what_the_operators_file_declares_is_no_configuration(platform: Platform) -> None:
     platform.deploy("a")
     platform.schedules.declare([NewSchedule("theirs", "a", every="hour")])
+    with platform.pool.transaction() as cursor:
+        maker = Maker(Origin.SCRIPT, lock(cursor, "a").id)  # type: ignore[union-attr]
+        schedules.put(through(cursor), NewSchedule("made", "a", every="day"), maker)
     document = platform.export()
     assert document == {"scripts": {"a": {"files": {"main.lua": "return 1"}}}}
     assert platform.apply(document, prune=True).changes == ()
-    assert [it.name for it in platform.schedules.page(10, "")] == ["theirs"]
+    assert [it.name for it in platform.schedules.page(10, "")] == ["made", "theirs"]
+    document["scripts"]["a"]["schedule"] = [{"name": "made", "every": "day"}]
+    with pytest.raises(Conflict, match="was made by a run of script 'a'"):
+        platform.apply(document)
 
 
 def test_a_later_deploy_takes_back_what_the_own_file_declared(platform: Platform, other: Platform) -> None:
