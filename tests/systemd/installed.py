@@ -22,7 +22,7 @@ from tests.systemd.guest import Guest
 UNITS = ("picloud.service", "picloud-executor.service", "picloud-dispatcher.service")
 SOCKETS = ("picloud.socket", "picloud-executor.socket")
 CHECKOUT, WHEELS = "/root/picloud", "/root/wheels"
-SITE = "picloud.test"
+SITE = "picloud.localhost"  # Caddy makes its certificate itself
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": WHEELS, "PIP_CONFIG_FILE": "/dev/null"}
 _NOT_OF_A_CHECKOUT = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__", "*.egg-info", "build", "var")
 _HTTP_SOCKET = "/run/picloud/http.sock"
