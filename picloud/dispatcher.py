@@ -57,7 +57,7 @@ class Service(Protocol):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point: runs jobs until SIGTERM or SIGINT; 2 if the configuration is not valid. SIGHUP: read it again."""
-    log.to_stderr()
+    log.set_up()
     after_s = _parsed(arguments).after
     with Wakeups(_SIGNALS) as signals:
         if _told_to_stop_within(signals, after_s):

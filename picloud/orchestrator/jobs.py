@@ -90,7 +90,8 @@ class JobRunner:
         try:
             return self._run(claim) is not Outcome.CONCURRENCY_LIMIT
         except DatabaseUnavailable as error:  # the claim is gone with its connection: whoever is next runs it
-            _log.warning("job %s of '%s' is to run again: %s", claim.job.id, claim.job.script, error)
+            about = {"job": claim.job.id, "script": claim.job.script}
+            _log.warning("job %s of '%s' is to run again: %s", claim.job.id, claim.job.script, error, extra=about)
             return True
         finally:
             claim.close()

@@ -1,8 +1,10 @@
 """What is written of a run: its record, and in its log why it gave no answer.
 
-Owns: how a run becomes an `Invocation`. Knows nothing of when it is written: `record` does that.
+Owns: how a run becomes an `Invocation`, and which of them an operator hears of: no script that keeps to the rules ends
+like them. Knows nothing of when it is written: `record` does that.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
@@ -11,6 +13,10 @@ from picloud.model import Invocation, Level, LogLine, Outcome, Program, Record, 
 from picloud.orchestrator.masking import Mask
 from picloud.orchestrator.metrics import NOBODY, Metrics
 from picloud.orchestrator.recording import kept_request
+
+_FOR_OPERATORS = (Outcome.SANDBOX_VIOLATION, Outcome.SANDBOX_CRASH, Outcome.EXECUTOR_LOST, Outcome.OUTCOME_UNKNOWN)
+
+_log = logging.getLogger(__name__)
 
 
 class RecordSink(Protocol):
@@ -71,7 +77,11 @@ class Journal:
 
     def keep(self, record: Record) -> None:
         """Have it written soon; it came to its end."""
-        self._metrics.ended(record.invocation)
+        it = record.invocation
+        if it.outcome in _FOR_OPERATORS:
+            about = {"invocation": it.id, "script": it.script}
+            _log.warning("'%s' version %d: %s: %s", it.script, it.version, it.outcome, it.error, extra=about)
+        self._metrics.ended(it)
         self._records.add(record)
 
     def wait_until_written(self, seconds: float) -> None:

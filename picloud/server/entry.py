@@ -17,7 +17,7 @@ def serve(build: Callable[[ServerSettings], Service]) -> int:
         ours = settings.load()
         return ours, build(ours)
 
-    log.to_stderr()
+    log.set_up()
     try:
         run(make, problems.of_server)
     except ConfigurationError as error:
