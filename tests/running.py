@@ -138,11 +138,15 @@ class Running:
             env={**self.environment, **environment}, input=stdin, capture_output=True, check=False,
         )  # fmt: skip
 
+    def connection(self) -> HTTPConnection:
+        """A new one, not open yet."""
+        return HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+
     def call(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """One exchange on a connection of its own."""
-        with contextlib.closing(HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+        with contextlib.closing(self.connection()) as connection:
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()
             names = [(name.lower(), value) for name, value in response.getheaders()]
