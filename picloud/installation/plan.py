@@ -11,7 +11,7 @@ from pathlib import Path
 
 from picloud.errors import PlatformError
 from picloud.installation import accounts, caddy, configuration, migrations, postgres, releases, services, tokens
-from picloud.installation.machine import CannotSee, Machine
+from picloud.installation.machine import CannotSee, CommandFailed, Machine
 from picloud.installation.places import HOME, RELEASES
 from picloud.installation.steps import Change, News, Order, Step
 
@@ -42,14 +42,15 @@ STEPS: Sequence[tuple[str, Step]] = (
 
 
 def check(machine: Machine, order: Order, say: Say) -> None:
-    """Say what an installation would do."""
+    """Say what an installation would do; PlatformError on a machine that systemd does not run."""
+    _require_systemd(machine)
     for name, step in STEPS:
         news = False
         try:
             for it in step(machine, order):
                 news = True
                 say(f"{name}: would {it.what}" if isinstance(it, Change) else f"{name}: {it.text}")
-        except CannotSee as error:
+        except (CannotSee, CommandFailed) as error:  # a package may be missing yet
             say(f"{name}: {error}")
             continue
         if not news:
@@ -75,6 +76,10 @@ def require_ground(machine: Machine) -> None:
     """PlatformError unless this is root's, on a machine that systemd runs."""
     if not machine.is_root:
         raise PlatformError("only root can do this: put sudo before it")
+    _require_systemd(machine)
+
+
+def _require_systemd(machine: Machine) -> None:
     if not machine.has("/run/systemd/system"):
         raise PlatformError("systemd does not run this machine; 'picloud up' starts PiCloud in the foreground")
 

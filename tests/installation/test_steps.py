@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from picloud.errors import ConfigurationError
+from picloud.errors import ConfigurationError, PlatformError
 from picloud.installation import caddy, configuration, plan, postgres
 from picloud.installation.machine import Machine
 from picloud.installation.places import CADDYFILE, COMMAND, KEY, SETTINGS
@@ -172,9 +172,23 @@ def test_a_check_says_what_each_step_would_do(root: Path, order: Order, monkeypa
         yield Change("do that", lambda: pytest.fail("it was done"))
 
     said: list[str] = []
+    (root / "run/systemd/system").mkdir(parents=True)
     monkeypatch.setattr(plan, "STEPS", (("one", step), ("two", lambda *_: iter(()))))
     plan.check(Machine(root, read_only=True), order, said.append)
     assert said == ["one: this is so", "one: would do that", "two: as it should be"]
+
+
+def test_what_is_missing_yet_does_not_end_a_check(root: Path, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    (root / "run/systemd/system").mkdir(parents=True)
+    monkeypatch.setattr(plan, "STEPS", (("one", lambda machine, _: iter([machine.ask("picloud-nothing")])),))
+    plan.check(Machine(root, read_only=True), order, said.append)
+    assert said == ["one: there is no 'picloud-nothing' on this machine: 'make install' brings what is missing"]
+
+
+def test_a_machine_without_systemd_is_told_so(root: Path, order: Order) -> None:
+    with pytest.raises(PlatformError, match="systemd does not run this machine"):
+        plan.check(Machine(root, read_only=True), order, print)
 
 
 def with_caddy(root: Path, text: str, answers: dict[str, str]) -> Played:

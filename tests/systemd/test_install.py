@@ -8,7 +8,7 @@ import pytest
 
 from tests.running import PATIENCE_S, eventually
 from tests.systemd.guest import Guest, assert_active, guest
-from tests.systemd.installed import SOCKETS, UNITS, Installed
+from tests.systemd.installed import CHECKOUT, SOCKETS, UNITS, Installed
 from tests.systemd.installing import (
     SOCKET,
     call,
@@ -215,6 +215,20 @@ def test_a_site_has_a_name_that_stays_and_a_caddyfile_of_the_operators_is_left_a
     assert caddyfile.read_text() == mine
 
 
+def test_a_release_that_changes_the_tables_says_so_and_there_is_no_way_back(machine: Guest) -> None:
+    added = machine.file(f"{CHECKOUT}/picloud/storage/sql/9999_more.sql")
+    added.write_text("CREATE TABLE more (id bigint PRIMARY KEY);")
+    assert "changes the tables (9999_more)" in make(machine, "install")
+    now = release_in_use(machine)
+    refused = machine.ended("picloud", "install", "--rollback")
+    assert (refused.returncode, b"has 9999_more, which this version does not know" in refused.stderr) == (2, True)
+    assert release_in_use(machine) == now
+    added.unlink()
+    assert "has 9999_more, which this version does not know" in make(machine, "install", check=False)
+    assert release_in_use(machine) == now
+    assert_active(machine, UNITS)
+
+
 def test_what_is_uninstalled_leaves_the_data_and_purged_leaves_nothing() -> None:
     with guest() as machine:
         Installed(machine).prepare()
@@ -224,7 +238,7 @@ def test_what_is_uninstalled_leaves_the_data_and_purged_leaves_nothing() -> None
         machine.file("/root/hi.lua").write_text(HI)
         machine.run("picloud", "deploy", "hi.lua", env=token)
         key = machine.file("/etc/picloud/secret.key").read_text()
-        make(machine, "uninstall")
+        machine.run("picloud", "install", "--uninstall")
         kept = {"/etc/picloud", "/etc/picloud/picloud.toml", "/etc/picloud/secret.key", "/var/lib/picloud"}
         assert {name for name in names(machine, *places) - before if "picloud" in name} == kept
         assert machine.file("/etc/caddy/Caddyfile").read_text() == caddyfile
