@@ -10,6 +10,7 @@ from picloud.installation.places import (
     HTTP_GROUP,
     RUN,
     RUN_EXECUTOR,
+    RUN_EXECUTOR_ROOT,
     SANDBOX_USER,
     STATE,
     SYSUSERS,
@@ -23,20 +24,26 @@ _STATE_MODE = 0o700
 
 def users(machine: Machine, order: Order) -> News:
     """`picloud` serves, `picloud-sandbox` runs scripts, and who is in `picloud-http` may talk to the socket."""
-    yield from replaced(machine, SYSUSERS, order.text("systemd/picloud.sysusers"))
+    is_new = False
+    for change in replaced(machine, SYSUSERS, order.text("systemd/picloud.sysusers")):
+        is_new = True
+        yield change
     missing = [name for name in (USER, SANDBOX_USER) if not has_user(name)]
     missing += [name for name in (HTTP_GROUP,) if not has_group(name)]
-    if missing:
-        what = f"make the users and groups that are missing: {', '.join(missing)}"
+    if is_new or missing:
+        what = f"make users and groups: {', '.join(missing) or 'what is new in it'}"
         yield Change(what, lambda: machine.do("systemd-sysusers", str(SYSUSERS)))
 
 
 def folders(machine: Machine, order: Order) -> News:
     """The state is the server's alone; the sockets lie in /run."""
-    yield from replaced(machine, TMPFILES, order.text("systemd/picloud.tmpfiles"))
-    missing = [str(folder) for folder in (RUN, RUN_EXECUTOR) if not machine.has(folder)]
-    if missing:
-        what = f"make {' and '.join(missing)}"
+    is_new = False
+    for change in replaced(machine, TMPFILES, order.text("systemd/picloud.tmpfiles")):
+        is_new = True
+        yield change
+    missing = [str(folder) for folder in (RUN, RUN_EXECUTOR, RUN_EXECUTOR_ROOT) if not machine.has(folder)]
+    if is_new or missing:
+        what = f"make folders: {', '.join(missing) or 'what is new in it'}"
         yield Change(what, lambda: machine.do("systemd-tmpfiles", "--create", str(TMPFILES)))
     if not _is_private(machine, STATE):
         yield Change(f"make {STATE}, for {USER} alone", lambda: machine.make_folder(STATE, _STATE_MODE, USER))

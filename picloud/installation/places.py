@@ -15,6 +15,7 @@ KEY = CONFIGURATION / "secret.key"
 STATE = Path("/var/lib/picloud")
 RUN = Path("/run/picloud")
 RUN_EXECUTOR = Path("/run/picloud-executor")
+RUN_EXECUTOR_ROOT = Path("/run/picloud-executor-root")  # empty, but for what the executor's unit binds there
 HTTP_SOCKET = RUN / "http.sock"
 
 UNITS = Path("/usr/local/lib/systemd/system")  # /etc/systemd/system stays the operator's

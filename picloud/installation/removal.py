@@ -18,6 +18,7 @@ from picloud.installation.places import (
     HTTP_GROUP,
     RUN,
     RUN_EXECUTOR,
+    RUN_EXECUTOR_ROOT,
     SANDBOX_USER,
     STATE,
     SYSUSERS,
@@ -52,7 +53,7 @@ def _services(machine: Machine, say: Say) -> None:
     for name in names:
         machine.remove(UNITS / name)
     machine.do("systemctl", "daemon-reload")
-    for folder in (RUN, RUN_EXECUTOR):
+    for folder in (RUN, RUN_EXECUTOR, RUN_EXECUTOR_ROOT):
         machine.remove(folder)
     say("services: stopped and removed")
 

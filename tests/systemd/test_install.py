@@ -87,7 +87,7 @@ def called(machine: Guest) -> Iterator[None]:
 def test_a_check_of_a_bare_machine_says_what_would_be_done_and_does_nothing(bare: Guest) -> None:
     before = snapshot(bare, "/etc", "/usr/local/bin", "/usr/local/lib")
     said = make(bare, "install", "ARGS=--check")
-    assert "users: would make the users and groups that are missing: picloud, picloud-sandbox, picloud-http" in said
+    assert "users: would make users and groups: picloud, picloud-sandbox, picloud-http" in said
     assert "release: would start picloud.service" in said
     assert snapshot(bare, "/etc", "/usr/local/bin", "/usr/local/lib") == before
     assert not bare.file("/opt/picloud/current").is_symlink()
