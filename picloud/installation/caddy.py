@@ -43,7 +43,7 @@ def site(machine: Machine, order: Order) -> News:
     if not _is_member(machine):
         yield Change("start caddy, anew if it runs", lambda: _told(machine, "restart"))
     elif changed:
-        yield Change("have caddy read it", lambda: _told(machine, "reload"))
+        yield Change("have caddy read it", lambda: _reload(machine))
 
 
 def restore(machine: Machine) -> None:
@@ -84,7 +84,10 @@ def _file(machine: Machine, order: Order) -> News:
         return
     yield from replaced(machine, _PART, ours)
     if not re.search(r"^\s*import\s+(/etc/caddy/)?picloud\.caddy\s*$", there, re.MULTILINE):
-        yield Note(f"{CADDYFILE} is yours and stays; add this line to it, and reload caddy: import picloud.caddy")
+        yield Note(
+            f"{CADDYFILE} is yours and stays; put this line above all others in it, and restart caddy: import picloud.caddy"
+            " (a global block of yours has to go into that of picloud.caddy: Caddy takes one, at the top)"
+        )
 
 
 def _write(machine: Machine, text: str, *, keep: str | None) -> None:
@@ -110,6 +113,14 @@ def _is_member(machine: Machine) -> bool:
     group = str(grp.getgrnam(HTTP_GROUP).gr_gid)
     groups = re.search(r"^Groups:(.*)$", status or "", re.MULTILINE)
     return groups is not None and group in groups[1].split()
+
+
+def _reload(machine: Machine) -> None:
+    """A reload loses no request; where it is refused, as by a caddy that listens for it elsewhere, it is started anew."""
+    try:
+        machine.do("systemctl", "reload", _UNIT)
+    except CommandFailed:
+        _told(machine, "restart")
 
 
 def _told(machine: Machine, verb: str) -> None:
