@@ -85,8 +85,8 @@ def _file(machine: Machine, order: Order) -> News:
     yield from replaced(machine, _PART, ours)
     if not re.search(r"^\s*import\s+(/etc/caddy/)?picloud\.caddy\s*$", there, re.MULTILINE):
         yield Note(
-            f"{CADDYFILE} is yours and stays; put this line above all others in it, and restart caddy: import picloud.caddy"
-            " (a global block of yours has to go into that of picloud.caddy: Caddy takes one, at the top)"
+            f"{CADDYFILE} is yours and stays; put this line above all others in it, and restart caddy:"
+            " import picloud.caddy (what a global block of yours says goes into that of picloud.caddy: Caddy takes one)"
         )
 
 
@@ -116,7 +116,7 @@ def _is_member(machine: Machine) -> bool:
 
 
 def _reload(machine: Machine) -> None:
-    """A reload loses no request; where it is refused, as by a caddy that listens for it elsewhere, it is started anew."""
+    """A reload loses no request; a caddy that refuses it, as it listens for it elsewhere, is started anew."""
     try:
         machine.do("systemctl", "reload", _UNIT)
     except CommandFailed:
