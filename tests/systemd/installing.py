@@ -1,7 +1,6 @@
 """What an installation leaves on a machine, as its tests look at it."""
 
 import re
-from collections.abc import Sequence
 
 from tests.systemd.guest import Guest
 from tests.systemd.installed import CHECKOUT, OFFLINE, UNITS
@@ -34,8 +33,16 @@ def change(guest: Guest, file: str, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def pids(guest: Guest, units: Sequence[str] = (*UNITS, "caddy.service", "postgresql@15-main.service")) -> list[str]:
-    """The processes that systemd has started for these."""
+def postgres_folder(guest: Guest) -> str:
+    """Where the configuration of its PostgreSQL lies."""
+    version, name, *_ = guest.run("pg_lsclusters", "--no-header").split()
+    return f"/etc/postgresql/{version}/{name}"
+
+
+def pids(guest: Guest) -> list[str]:
+    """The processes that systemd has started for PiCloud, and for what it works with."""
+    version, name = postgres_folder(guest).split("/")[-2:]
+    units = (*UNITS, "caddy.service", f"postgresql@{version}-{name}.service")
     return [guest.run("systemctl", "show", "--property=MainPID", "--value", unit).strip() for unit in units]
 
 

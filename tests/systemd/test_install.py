@@ -16,6 +16,7 @@ from tests.systemd.installing import (
     make,
     names,
     pids,
+    postgres_folder,
     release_in_use,
     snapshot,
     token_in,
@@ -191,7 +192,7 @@ def test_a_release_that_was_broken_off_is_made_anew(machine: Guest) -> None:
 
 
 def test_postgresql_is_tuned_only_if_the_operator_says_so(machine: Guest) -> None:
-    tuned = machine.file("/etc/postgresql/15/main/conf.d/picloud.conf")
+    tuned = machine.file(f"{postgres_folder(machine)}/conf.d/picloud.conf")
     assert not tuned.exists()
     machine.run("picloud", "install", "--tune-postgres")
     asked = ("runuser", "-u", "postgres", "--", "psql", "-Atc", "SHOW autovacuum_naptime")
