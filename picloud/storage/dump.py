@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from psycopg2 import ProgrammingError, sql
+import psycopg2
+from psycopg2 import sql
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from picloud.errors import ConfigurationError, PlatformError
 from picloud.storage.cluster import find_wheel, last_lines
-from picloud.storage.connection import Connection, Cursor, translated
+from picloud.storage.connection import Connection, Cursor, reason, translated
 from picloud.storage.migrate import applied, connect_to, sequences, tables
 
 _DEBIAN = Path("/usr/lib/postgresql")
@@ -98,15 +99,25 @@ class Snapshot:
 @contextmanager
 def snapshot(dsn: str) -> Iterator[Snapshot]:
     """Take one; it holds nobody up. ConfigurationError, DatabaseUnavailable, PlatformError if there is no PiCloud."""
-    with closing(connect_to(dsn)) as connection, translated():
+    with closing(connect_to(dsn)) as connection, refusals_said():
         yield Snapshot(dsn, connection)
+
+
+@contextmanager
+def refusals_said() -> Iterator[None]:
+    """What PostgreSQL does not let this role do, or do now: PlatformError says it in PostgreSQL's words."""
+    try:
+        with translated():
+            yield
+    except psycopg2.Error as error:
+        raise PlatformError(f"PostgreSQL refuses: {reason(error)}") from error
 
 
 def has_password(dsn: str) -> bool:
     """Whether a DSN holds what must not be told; True of what is none."""
     try:
         return any(parse_dsn(dsn).get(word) for word in _SECRET_WORDS)
-    except ProgrammingError:
+    except psycopg2.ProgrammingError:
         return True
 
 

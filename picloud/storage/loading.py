@@ -16,8 +16,8 @@ import psycopg2
 from psycopg2 import sql
 
 from picloud.errors import Conflict, PlatformError
-from picloud.storage.connection import Connection, Cursor, commit, reason, translated
-from picloud.storage.dump import contents, present
+from picloud.storage.connection import Connection, Cursor, commit, reason
+from picloud.storage.dump import contents, present, refusals_said
 from picloud.storage.migrate import applied, connect_to, locked, migrate_within, sequences, tables
 
 _COPY = re.compile(rb"COPY (?:[^ .]+\.)?(\S+) \((.*)\) FROM stdin;\n")
@@ -48,7 +48,7 @@ class Holding:
 
 def holding(dsn: str) -> Holding:
     """Look what there is; Conflict if a PiCloud is connected to it."""
-    with closing(connect_to(dsn)) as connection, translated(), connection.cursor() as cursor:
+    with closing(connect_to(dsn)) as connection, refusals_said(), connection.cursor() as cursor:
         _refuse_others(cursor)
         return _holding(connection, cursor)
 
@@ -71,7 +71,7 @@ def load(dsn: str, dump: Dump, *, replace: bool) -> None:
     Conflict if there is something and not `replace`, or if a PiCloud is connected; PlatformError if the dump is not
     what it is said to be. Whatever is raised, the database is as before.
     """
-    with locked(dsn) as connection, connection.cursor() as cursor:
+    with locked(dsn) as connection, refusals_said(), connection.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute("SET LOCAL lock_timeout = '10s'")
         cursor.execute("SET LOCAL datestyle = 'ISO'")
