@@ -25,6 +25,7 @@ _UNIT = "caddy.service"
 _PROGRAM = "/usr/bin/caddy"
 _PART = CADDY / "picloud.caddy"
 _SITE = re.compile(r"(https?://)?[A-Za-z0-9.*-]*(:\d{1,5})?")
+_OWN_NAMES = ("arpa", "example", "home", "internal", "invalid", "lan", "local", "localdomain", "localhost", "test")
 _SITE_SAID = re.compile(r"^Environment=PICLOUD_SITE=(.*)$", re.MULTILINE)
 
 
@@ -63,10 +64,20 @@ def _drop_in(machine: Machine, order: Order) -> News:
     if not _SITE.fullmatch(name):
         raise ConfigurationError(f"--site {name}: must be a host name, such as cloud.example.org")
     lines = ["# PiCloud's: `picloud install --site NAME` changes it", "[Service]", f"SupplementaryGroups={HTTP_GROUP}"]
-    text = "\n".join([*lines, *([f"Environment=PICLOUD_SITE={name}"] if name else []), ""])
+    if name:
+        lines.append(f"Environment=PICLOUD_SITE={name}")
+        lines.append(f"Environment=PICLOUD_TLS={'public' if is_public(name) else 'internal'}")
+    text = "\n".join([*lines, ""])
     for change in replaced(machine, CADDY_DROP_IN, text):
         yield change
         yield Change("have systemd read it", lambda: machine.do("systemctl", "daemon-reload"))
+
+
+def is_public(site: str) -> bool:
+    """Whether certificate authorities may know a site by its name: no address, and no name of some network's own."""
+    host = site.rpartition("//")[2].partition(":")[0].rstrip(".").lower()
+    last = host.rpartition(".")[2]
+    return "." in host and not last.isdigit() and last not in _OWN_NAMES
 
 
 def _file(machine: Machine, order: Order) -> News:

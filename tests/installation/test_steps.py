@@ -201,3 +201,20 @@ def with_caddy(root: Path, text: str, answers: dict[str, str]) -> Played:
 
 def named(order: Order, site: str = "cloud.example.org") -> Order:
     return Order(None, order.shipped, site, order.tune, order.show)
+
+
+@pytest.mark.parametrize(
+    ("site", "expected"),
+    [
+        ("cloud.example.org", True),
+        ("https://cloud.example.org:8443", True),
+        ("raspberrypi", False),
+        ("raspberrypi.local", False),
+        ("cloud.localhost", False),
+        ("cloud.fritz.lan", False),
+        ("192.168.1.5", False),
+        ("http://pi.home.arpa", False),
+    ],
+)
+def test_a_certificate_is_asked_for_where_it_can_be_had(site: str, expected: bool) -> None:
+    assert caddy.is_public(site) is expected
