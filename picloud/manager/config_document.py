@@ -24,7 +24,8 @@ from picloud.manager.manifest import RouteTable, SubscriptionTable, Tables
 from picloud.manager.schedule_tables import BundleTable
 from picloud.manager.scripts import check_name
 from picloud.manager.settings import SettingsPatch, SettingsRules
-from picloud.messages.reading import BODY, form
+from picloud.messages.forms import form
+from picloud.messages.reading import BODY
 from picloud.messages.wrong import invalid
 from picloud.model import SCRIPT_NAME, NewSchedule, StoredSettings
 

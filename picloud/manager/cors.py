@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from picloud.messages.reading import form
+from picloud.messages.forms import form
 
 ENTRIES_MAX = 64  # of each list
 MAX_AGE_S = 86_400

@@ -16,7 +16,7 @@ from picloud.declared import NOTHING, Declared
 from picloud.errors import InvalidRequest
 from picloud.manager.schedule_tables import BundleTable, of_bundle
 from picloud.manager.settings import SettingsPatch, SettingsRules
-from picloud.messages.reading import form
+from picloud.messages.forms import form
 from picloud.messages.wrong import invalid
 from picloud.model import SettingsChange, StoredSettings
 from picloud.patterns import ANY, RouteWanted

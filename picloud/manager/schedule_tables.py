@@ -11,7 +11,7 @@ import msgspec
 
 from picloud import planning
 from picloud.errors import InvalidRequest
-from picloud.messages.reading import form
+from picloud.messages.forms import form
 from picloud.messages.wrong import invalid
 from picloud.model import SCHEDULES_OF_SCRIPT_MAX, Missed, NewSchedule, Overlap
 

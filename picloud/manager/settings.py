@@ -14,7 +14,7 @@ from picloud.errors import InvalidRequest
 from picloud.manager import cors, grants, webhooks
 from picloud.manager.cors import CorsPatch
 from picloud.manager.webhooks import WebhookPatch
-from picloud.messages.reading import form
+from picloud.messages.forms import form
 from picloud.model import (
     BACKOFF_MS_MOST,
     JOB_ATTEMPTS_MAX,

@@ -48,11 +48,6 @@ class Paging(Query):
     after: Annotated[str, msgspec.Meta(pattern=CURSOR_PATTERN, description=CURSOR)] = ""
 
 
-def form(name: str, meaning: str) -> msgspec.Meta:
-    """Of a text with rules that a schema cannot say: they have a name there, and are checked elsewhere."""
-    return msgspec.Meta(description=meaning, extra_json_schema={"format": name})
-
-
 def has_body(environ: dict[str, Any]) -> bool:
     """Whether the request announces a body."""
     return environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ

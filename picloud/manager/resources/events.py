@@ -12,7 +12,8 @@ from picloud.auth import Scope
 from picloud.manager.events import Events
 from picloud.messages import cloud_events
 from picloud.messages.endpoint import Answer, endpoint
-from picloud.messages.reading import CURSOR, Paging, form, path_number, read_body
+from picloud.messages.forms import form
+from picloud.messages.reading import CURSOR, Paging, path_number, read_body
 from picloud.messages.writing import Page, send_json, send_page
 from picloud.model import (
     EVENT_BATCH_MAX,

@@ -8,7 +8,8 @@ import msgspec
 from picloud.auth import Scope
 from picloud.manager.routes import Routes
 from picloud.messages.endpoint import Answer, endpoint
-from picloud.messages.reading import CURSOR, Paging, ScriptName, form, path_number
+from picloud.messages.forms import form
+from picloud.messages.reading import CURSOR, Paging, ScriptName, path_number
 from picloud.messages.writing import Page, send_json, send_page
 from picloud.model import Route
 from picloud.patterns import ANY

@@ -10,7 +10,8 @@ from picloud.auth import Scope
 from picloud.manager.events import Subscriptions
 from picloud.manager.resources.events import SOURCE_PATTERN, TYPE_PATTERN
 from picloud.messages.endpoint import Answer, endpoint
-from picloud.messages.reading import CURSOR, Paging, ScriptName, form, path_number
+from picloud.messages.forms import form
+from picloud.messages.reading import CURSOR, Paging, ScriptName, path_number
 from picloud.messages.writing import Page, send_json, send_page
 from picloud.model import Subscription
 from picloud.subscriptions import SubscriptionWanted

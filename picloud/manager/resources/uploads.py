@@ -13,7 +13,8 @@ from picloud.manager.files import ENTRY, FILES_MAX
 from picloud.manager.uploads import Uploads
 from picloud.messages import conditions
 from picloud.messages.endpoint import Answer
-from picloud.messages.reading import Query, ScriptName, form, has_body, read_body
+from picloud.messages.forms import form
+from picloud.messages.reading import Query, ScriptName, has_body, read_body
 from picloud.messages.writing import send_json
 from picloud.model import Uploaded
 

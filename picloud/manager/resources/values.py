@@ -13,7 +13,8 @@ from picloud.errors import Forbidden, UnsupportedMediaType
 from picloud.manager.values import Values, value_of
 from picloud.messages import conditions
 from picloud.messages.endpoint import Answer, endpoint
-from picloud.messages.reading import CURSOR, MEDIA_JSON, PAGE_MAX, Query, form, read_body
+from picloud.messages.forms import form
+from picloud.messages.reading import CURSOR, MEDIA_JSON, PAGE_MAX, Query, read_body
 from picloud.messages.writing import Page, send_json
 from picloud.model import SPACE_NAME, VALUE_BYTES_MAX, Entry, ValueKind, is_last_page
 

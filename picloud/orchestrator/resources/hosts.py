@@ -11,7 +11,8 @@ import msgspec
 
 from picloud.errors import NotFound
 from picloud.messages.endpoint import endpoint
-from picloud.messages.reading import Query, form
+from picloud.messages.forms import form
+from picloud.messages.reading import Query
 from picloud.messages.writing import send_json
 from picloud.patterns import host_of
 

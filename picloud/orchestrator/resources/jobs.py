@@ -11,7 +11,8 @@ from msgspec import Meta
 from picloud.auth import Scope
 from picloud.errors import NotFound
 from picloud.messages.endpoint import endpoint
-from picloud.messages.reading import CURSOR, Paging, ScriptName, form
+from picloud.messages.forms import form
+from picloud.messages.reading import CURSOR, Paging, ScriptName
 from picloud.messages.writing import Page, send_json, send_page
 from picloud.model import JOB_KEY_BYTES_MAX, Job, JobFilter, JobHistory, JobRun, JobState, QueueState
 from picloud.orchestrator.resources.dry_run import ScriptResponse
