@@ -4,10 +4,11 @@ import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.running import eventually
+from tests.running import ROOT, eventually
 from tests.systemd.installed import CHECKOUT, SITE, SOCKETS, UNITS, Installed
 
 pytestmark = pytest.mark.root
@@ -88,7 +89,7 @@ def test_the_executor_has_no_network_and_no_files_but_its_own(installed: Install
     own = ("nsenter", "-t", str(pid), "-m", "setpriv", "--reuid=picloud-sandbox", "--clear-groups")
     assert "Permission denied" in installed.machine.run(*own, "cat", "/etc/picloud/secret.key", check=False)
     assert {path.name for path in (inside / "run").iterdir()} <= {"picloud-executor", "systemd"}
-    assert not list((inside / "var").rglob("*")) if (inside / "var").exists() else True
+    assert [path.name for path in (inside / "var").rglob("*")] in ([], ["tmp"])  # its own, and empty
     assert not (inside / "home").exists()
 
 
@@ -149,3 +150,56 @@ def test_a_reload_has_the_configuration_used(installed: Installed) -> None:
         installed.systemctl("reload", "picloud")
     eventually(lambda: installed.api("GET", "schedules/from-file").status, lambda status: status == 404)
     installed.await_ready()
+
+
+def test_the_journal_has_an_entry_with_the_invocation_of_a_sandbox_that_was_ended(installed: Installed) -> None:
+    installed.deploy("waiting", 'log.info("began") kv.get("k") while true do end')
+    with ThreadPoolExecutor(1) as threads:
+        answering = threads.submit(installed.call, "GET", "/fn/waiting")
+        executor = installed.main_pid("picloud-executor.service")
+        eventually(lambda: busiest(installed), bool)
+        installed.machine.run("sh", "-c", f"kill -KILL $(pgrep -P {executor})")
+        answer = answering.result()
+    assert answer.problem == "executor-lost"
+    invocation = answer.header("picloud-invocation")
+    eventually(
+        lambda: installed.journal(f"PICLOUD_INVOCATION={invocation}", "PICLOUD_SCRIPT=waiting"),
+        lambda said: "'waiting' version 1: executor-lost" in said,
+    )
+    installed.await_ready()
+
+
+def busiest(installed: Installed) -> bool:
+    """Whether a sandbox computes: it has used a tick of the processor."""
+    said = installed.machine.run("ps", "-C", "picloud-sandbox", "-o", "cputimes=", check=False)
+    return any(int(word) > 0 for word in said.split())
+
+
+def test_the_services_apart_take_its_place_and_give_it_back(installed: Installed) -> None:
+    apart = ("picloud-manager", "picloud-orchestrator")
+    installed.deploy("whole", "return 'whole'")
+    try:
+        installed.systemctl("start", *apart)
+        eventually(lambda: installed.states(*apart, "picloud.service"), lambda it: [*it.values()] == ["active", "active", "inactive"])  # fmt: skip
+        ask = ("curl", "-s", "--unix-socket")
+        assert installed.machine.run(*ask, "/run/picloud/orchestrator.sock", "http://x/fn/whole") == "whole"
+        told = installed.machine.run(*ask, "/run/picloud/manager.sock", "http://x/fn/whole")
+        assert "picloud-orchestrator" in told
+        assert "whole" in installed.machine.run(
+            *(*ask, "/run/picloud/manager.sock", "-H", f"authorization: Bearer {installed.token}"),
+            "http://x/api/v1/scripts",
+        )
+    finally:
+        installed.systemctl("stop", *apart, *(f"{name}.socket" for name in apart))
+        installed.systemctl("start", "picloud")
+    installed.await_ready()
+    assert installed.call("GET", "/fn/whole").body == b"whole"
+
+
+def test_what_serves_is_confined_alike() -> None:
+    """The units of the services apart hold what the whole's holds."""
+    confined = {}
+    for name in ("picloud", "picloud-dispatcher", "picloud-manager", "picloud-orchestrator"):
+        text = (ROOT / f"systemd/{name}.service").read_text()
+        confined[name] = text[text.index("# What it may do") :].partition("[Install]")[0].rstrip()
+    assert len(set(confined.values())) == 1
