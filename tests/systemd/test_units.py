@@ -180,7 +180,8 @@ def test_the_services_apart_take_its_place_and_give_it_back(installed: Installed
     installed.deploy("whole", "return 'whole'")
     try:
         installed.systemctl("start", *apart)
-        eventually(lambda: installed.states(*apart, "picloud.service"), lambda it: [*it.values()] == ["active", "active", "inactive"])  # fmt: skip
+        expected = ["active", "active", "inactive"]
+        eventually(lambda: [*installed.states(*apart, "picloud.service").values()], lambda states: states == expected)
         ask = ("curl", "-s", "--unix-socket")
         assert installed.machine.run(*ask, "/run/picloud/orchestrator.sock", "http://x/fn/whole") == "whole"
         told = installed.machine.run(*ask, "/run/picloud/manager.sock", "http://x/fn/whole")
