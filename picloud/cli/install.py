@@ -1,6 +1,7 @@
 """`picloud install`: PiCloud on this machine, for good; what it does is in `picloud.installation`."""
 
 import sys
+from collections.abc import Callable
 
 import click
 
@@ -52,9 +53,8 @@ def install(
         _install(machine, _order(machine, site, tune, lambda: _answered(yes)))
 
 
-def _order(machine: Machine, site: str, tune: bool | None, ask: object) -> Order:
+def _order(machine: Machine, site: str, tune: bool | None, ask: Callable[[], bool | None]) -> Order:
     release, shipped = plan.shipped(machine)
-    assert callable(ask)
     return Order(release, shipped, site, ask if tune is None else lambda: tune, _show)
 
 

@@ -49,7 +49,7 @@ def settings_file(machine: Machine, order: Order) -> News:
         yield Change(f"write {SETTINGS}", lambda: _write(machine, made))
         return
     read(machine)
-    table = example.partition("\n[[schedule]]")[0].partition("\n# [[schedule]]")[0]
+    table = example.partition("\n# [[schedule]]")[0]
     new = [name for name in _KEY_LINE.findall(table) if not re.search(rf"\b{name}\b", there)]
     if new:
         yield Note(f"{SETTINGS} stays as it is; settings that it does not know yet: {', '.join(new)}")
