@@ -42,7 +42,7 @@ def install(
         raise click.UsageError("Choose one of --check, --rollback, --new-token and --uninstall.")
     machine = Machine(read_only=check)
     if check:
-        plan.check(machine, _order(machine, site, tune, lambda: None), click.echo)
+        plan.check(machine, _order(machine, site, tune, lambda: False), click.echo)
     elif rollback:
         _roll_back(machine)
     elif new_token:
@@ -50,19 +50,17 @@ def install(
     elif uninstall:
         _uninstall(machine, purge=purge, yes=yes)
     else:
-        _install(machine, _order(machine, site, tune, lambda: _answered(yes)))
+        _install(machine, _order(machine, site, yes or None if tune is None else tune, _wants_tuning))
 
 
-def _order(machine: Machine, site: str, tune: bool | None, ask: Callable[[], bool | None]) -> Order:
+def _order(machine: Machine, site: str, tune: bool | None, ask: Callable[[], bool]) -> Order:
     release, shipped = plan.shipped(machine)
-    return Order(release, shipped, site, ask if tune is None else lambda: tune, _show)
+    return Order(release, shipped, site, tune, ask, _show)
 
 
-def _answered(yes: bool) -> bool | None:
-    """Whether PostgreSQL is to be tuned, as the operator says now; None: nobody is there to say so."""
-    if yes:
-        return True
-    return click.confirm(_TUNE, default=False) if sys.stdin.isatty() else None
+def _wants_tuning() -> bool:
+    """Whether PostgreSQL is to be tuned, as the operator says now; nobody says yes where nobody is."""
+    return sys.stdin.isatty() and click.confirm(_TUNE, default=False)
 
 
 def _show(secret: str) -> None:

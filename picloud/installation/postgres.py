@@ -13,7 +13,8 @@ from pathlib import Path
 
 from picloud.errors import PlatformError
 from picloud.installation.machine import CannotSee, Machine
-from picloud.installation.places import DATABASE, POSTGRES, POSTGRES_SOCKETS, SETTINGS, TUNING, USER
+from picloud.installation.places import CURRENT, DATABASE, POSTGRES, POSTGRES_SOCKETS, SETTINGS, TUNING, USER
+from picloud.installation.releases import led_to
 from picloud.installation.steps import Change, News, Note, Order
 
 _PORT = 5432
@@ -90,7 +91,9 @@ def tuning(machine: Machine, order: Order) -> News:
     _want_cluster(machine)
     found = cluster(machine)
     text, there = order.text("config/postgresql.conf"), machine.text(found.tuning)
-    wanted = order.tune() if there is None else order.tune() is not False
+    wanted = order.tune
+    if wanted is None:  # what is tuned stays so; who installs is asked, and who upgrades has been
+        wanted = there is not None or (led_to(machine, CURRENT) is None and order.ask_to_tune())
     if wanted and there != text:
         yield Change(f"write {found.tuning}", lambda: machine.write(found.tuning, text))
     elif there is not None and not wanted:

@@ -33,7 +33,8 @@ class Order:
     release: Release | None  # None: a checkout, which can only be looked at
     shipped: Path  # folder of what it brings for other programs: `systemd` and `config`
     site: str  # the name that browsers know it by; empty: none yet
-    tune: Callable[[], bool | None]  # whether PostgreSQL is to be tuned; None: it stays as it is
+    tune: bool | None  # whether PostgreSQL is to be tuned; None: that is not said
+    ask_to_tune: Callable[[], bool]  # asks whoever is there, if anybody is
     show: Callable[[str], None]  # a secret, once
 
     def text(self, name: str) -> str:

@@ -40,4 +40,4 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def order() -> Order:
     """What this checkout brings; nobody is asked anything."""
-    return Order(None, ROOT, "", lambda: None, lambda _: None)
+    return Order(None, ROOT, "", None, lambda: False, lambda _: None)

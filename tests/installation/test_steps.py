@@ -115,10 +115,24 @@ def test_postgresql_is_tuned_if_somebody_says_so(
     text = order.text("config/postgresql.conf")
     if there:
         machine.write(file, text)
-    asked = Order(None, order.shipped, "", lambda: answer, order.show)
+    asked = Order(None, order.shipped, "", answer, lambda: pytest.fail("it was asked") if there else False, order.show)
     made(postgres.tuning(machine, asked))
     assert machine.has(file) is is_tuned
     assert machine.done == (["systemctl restart postgresql@15-main.service"] if is_tuned != there else [])
+
+
+def test_who_installs_is_asked_about_postgresql_and_who_upgrades_is_not(root: Path, order: Order) -> None:
+    machine = Played(root, answers=ONLINE)
+    willing = Order(None, order.shipped, "", None, lambda: True, order.show)
+    release = machine.path("/opt/picloud/releases/1")
+    release.mkdir(parents=True)
+    (release / "release.json").write_text("{}")
+    machine.link("/opt/picloud/current", "releases/1")
+    assert [it.partition(":")[0] for it in made(postgres.tuning(machine, willing))] == [
+        "PostgreSQL is as Debian has it"
+    ]
+    machine.remove("/opt/picloud/current")
+    assert "restart PostgreSQL" in made(postgres.tuning(machine, willing))
 
 
 def test_debians_caddyfile_is_replaced_and_comes_back(root: Path, order: Order) -> None:
@@ -200,7 +214,7 @@ def with_caddy(root: Path, text: str, answers: dict[str, str]) -> Played:
 
 
 def named(order: Order, site: str = "cloud.example.org") -> Order:
-    return Order(None, order.shipped, site, order.tune, order.show)
+    return Order(None, order.shipped, site, order.tune, order.ask_to_tune, order.show)
 
 
 @pytest.mark.parametrize(
