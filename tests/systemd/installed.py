@@ -125,9 +125,11 @@ def wheels() -> Path:
     keeper = tempfile.TemporaryDirectory(prefix="picloud-wheels-")
     folder = Path(keeper.name)
     _KEPT.append(keeper)
+    python = Path(keeper.name) / "venv/bin/python"  # of Debian's Python, which an installation takes
+    subprocess.run(["/usr/bin/python3", "-m", "venv", str(python.parents[1])], check=True)
     constraints = ["-c", str(ROOT / "config/constraints.txt")]
     for words in (["setuptools>=77", "wheel"], [*constraints, *_requirements()]):
-        command = [sys.executable, "-m", "pip", "wheel", "-q", "-w", str(folder), *words]
+        command = [str(python), "-m", "pip", "wheel", "-q", "-w", str(folder), *words]
         subprocess.run(command, check=True, cwd="/")
     return folder
 
