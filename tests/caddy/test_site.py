@@ -17,7 +17,7 @@ import pytest
 
 from tests.acceptance.test_http_fetch import World
 from tests.caddy.conftest import CADDYFILE, SITE, Caddy, Unix, private
-from tests.running import PATIENCE_S, Answer, eventually
+from tests.running import PATIENCE_S, ROOT, Answer, eventually
 
 STREAM = """return function()
   return { headers = { ["content-type"] = "%s" }, body = stream(function(write)
@@ -45,7 +45,9 @@ def ask(
 # ── the file ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("more", [{}, {"PICLOUD_ROLES": "split"}, {"PICLOUD_SITE": "a.example, b.example"}])
+@pytest.mark.parametrize(
+    "more", [{}, {"PICLOUD_ROLES": "split"}, {"PICLOUD_TLS": "public"}, {"PICLOUD_SITE": "a.example, b.example"}]
+)
 def test_the_site_is_valid(tmp_path: Path, more: Mapping[str, str]) -> None:
     command = ["caddy", "validate", "--adapter", "caddyfile", "--config", str(CADDYFILE)]
     run = subprocess.run(command, env=private(tmp_path, **more), cwd=tmp_path, capture_output=True, check=False)
@@ -65,6 +67,15 @@ def test_a_caddyfile_may_import_it_first(tmp_path: Path) -> None:
     )  # fmt: skip
     assert run.returncode == 0, run.stderr.decode()
     assert "other.example" in run.stdout.decode()
+
+
+def test_the_services_apart_have_the_paths_that_the_documentation_says() -> None:
+    def paths(file: Path) -> set[str]:
+        lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines()]
+        return {path for words in lines if words[:2] == ["not", "path"] for path in words[2:]}
+
+    assert paths(CADDYFILE) == paths(ROOT / "docs/http-api.md")
+    assert len(paths(CADDYFILE)) > 5
 
 
 # ── TLS and HTTP ────────────────────────────────────────────────────────────────────────────────────────────────────
