@@ -10,7 +10,6 @@ import json
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -123,7 +122,7 @@ class _OnSocket(http.client.HTTPConnection):
 def wheels() -> Path:
     """A folder with all that pip wants for an installation; kept for as long as this process lives."""
     keeper = tempfile.TemporaryDirectory(prefix="picloud-wheels-")
-    folder = Path(keeper.name)
+    folder = Path(keeper.name) / "wheels"
     _KEPT.append(keeper)
     python = Path(keeper.name) / "venv/bin/python"  # of Debian's Python, which an installation takes
     subprocess.run(["/usr/bin/python3", "-m", "venv", str(python.parents[1])], check=True)
