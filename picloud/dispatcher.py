@@ -17,13 +17,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from picloud import log, readiness
 from picloud import settings as settings_module
 from picloud.errors import ConfigurationError
 from picloud.executor.wakeups import Wakeups
+from picloud.settings import ServerSettings
 from picloud.wiring.jobs import build
 
 _ABORT_S = 0.7  # for those that are ended then, to be put back
@@ -56,7 +58,10 @@ class Service(Protocol):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point: runs jobs until SIGTERM or SIGINT; 2 if the configuration is not valid. SIGHUP: read it again."""
+    """Entry point: runs jobs until SIGTERM or SIGINT; 2 if the configuration is not valid.
+
+    SIGHUP: read it again. Schedules are applied; for other settings it ends, with 0, and whoever started it does so again.
+    """
     log.set_up()
     after_s = _parsed(arguments).after
     with Wakeups(_SIGNALS) as signals:
@@ -69,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"error: {error}\n")
             return 2
         _allow_files()
-        life = Life(service, signals, drain_s=settings.drain_ms / 1000)
+        life = Life(service, signals, drain_s=settings.drain_ms / 1000, is_outdated=partial(_is_outdated, settings))
         status = life.run()
     if not life.is_whole:  # a thread that still runs a job would be waited for
         logging.shutdown()
@@ -80,8 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class Life:
     """From the start of a service to its end."""
 
-    def __init__(self, service: Service, signals: Wakeups, *, drain_s: float) -> None:
+    def __init__(
+        self, service: Service, signals: Wakeups, *, drain_s: float, is_outdated: Callable[[], bool] = lambda: False
+    ) -> None:
         self._service = service
+        self._is_outdated = is_outdated  # whether another one would be made of other settings
         self._drain_s = drain_s  # for jobs that run, when it is told to stop
         self._signals = signals
         self._ended = os.eventfd(0, os.EFD_CLOEXEC)  # readable when the service has ended
@@ -132,9 +140,11 @@ class Life:
             self._has_ended = True
             self._poller.unregister(self._ended)
         numbers = self._signals.read()
-        if signal.SIGHUP in numbers and not self._told_to_stop:
-            self._service.reload()
         self._told_to_stop |= signal.SIGTERM in numbers or signal.SIGINT in numbers
+        if signal.SIGHUP in numbers and not self._told_to_stop:
+            self._told_to_stop = self._is_outdated()  # it ends once its jobs have, and is started again
+            if not self._told_to_stop:
+                self._service.reload()
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -145,6 +155,14 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--after", metavar="SECONDS", type=float, default=0.0, help="wait before anything else, so long"
     )
     return parser.parse_args(arguments)
+
+
+def _is_outdated(settings: ServerSettings) -> bool:
+    try:
+        return settings_module.load() != settings
+    except ConfigurationError as error:
+        _log.error("the configuration is not used, that of before goes on: %s", error)
+        return False
 
 
 def _told_to_stop_within(signals: Wakeups, seconds: float) -> bool:

@@ -16,6 +16,7 @@ import pytest
 from picloud import dispatcher
 from picloud.dispatcher import Life
 from picloud.executor.wakeups import Wakeups
+from picloud.settings import load
 from tests.running import PATIENCE_S, ROOT, eventually
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -237,3 +238,22 @@ def catches(pid: int, number: signal.Signals) -> bool:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt"))
     return bool(caught >> (number - 1) & 1)
+
+
+def test_a_hangup_with_other_settings_ends_it_once_its_jobs_have_ended(signals: Wakeups) -> None:
+    service = Service("begin_stop")
+    signal.raise_signal(signal.SIGHUP)
+    assert Life(service, signals, drain_s=DRAIN_S, is_outdated=lambda: True).run() == 0
+    assert service.told == ["start", "begin_stop", "stop"]
+
+
+def test_settings_are_outdated_if_they_read_otherwise_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "picloud.toml"
+    file.write_text("[server]\njobs_concurrency = 2\n")
+    monkeypatch.setenv("PICLOUD_CONFIG", str(file))
+    settings = load()
+    assert not dispatcher._is_outdated(settings)
+    file.write_text("[server]\njobs_concurrenci = 3\n")
+    assert not dispatcher._is_outdated(settings)  # who cannot be read changes nothing
+    file.write_text("[server]\njobs_concurrency = 3\n")
+    assert dispatcher._is_outdated(settings)
