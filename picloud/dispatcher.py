@@ -60,7 +60,7 @@ class Service(Protocol):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point: runs jobs until SIGTERM or SIGINT; 2 if the configuration is not valid.
 
-    SIGHUP: read it again. Schedules are applied; for other settings it ends, with 0, and whoever started it does so again.
+    SIGHUP: read it again. Schedules are applied; for other settings it ends, with 0, and is to be started again.
     """
     log.set_up()
     after_s = _parsed(arguments).after
