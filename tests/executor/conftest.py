@@ -6,9 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -135,6 +137,27 @@ class Executor:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return self.process.communicate(timeout=PATIENCE_S)[1]
+
+
+@contextmanager
+def load(executor: Executor) -> Iterator[list[model.Outcome]]:
+    """Runs by eight callers, one after the other each, for the length of a block → how they ended."""
+    outcomes: list[model.Outcome] = []
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            outcomes.append(executor.run("return 1").outcome)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield outcomes
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(PATIENCE_S)
 
 
 StartExecutor = Callable[..., Executor]

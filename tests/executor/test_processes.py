@@ -26,6 +26,7 @@ from tests.executor.conftest import (
     StartExecutor,
     await_end,
     children_of,
+    load,
     program,
     request,
     status_of,
@@ -138,25 +139,13 @@ def test_a_run_in_flight_is_lost_with_the_zygote(executor: Executor) -> None:
 
 
 def test_under_load_a_killed_zygote_costs_only_the_runs_in_flight(executor: Executor) -> None:
-    outcomes: list[Outcome] = []
-    stop = threading.Event()
-
-    def work() -> None:
-        while not stop.is_set():
-            outcomes.append(executor.run("return 1").outcome)
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
     victims = []
-    for _ in range(3):
-        zygote = executor.zygote
-        victims += [zygote, *children_of(zygote)]
-        os.kill(zygote, signal.SIGKILL)
-        await_end(zygote)
-    stop.set()
-    for thread in threads:
-        thread.join(PATIENCE_S)
+    with load(executor) as outcomes:
+        for _ in range(3):
+            zygote = executor.zygote
+            victims += [zygote, *children_of(zygote)]
+            os.kill(zygote, signal.SIGKILL)
+            await_end(zygote)
 
     assert executor.run("return 1").outcome is Outcome.OK
     assert set(outcomes) <= {Outcome.OK, Outcome.EXECUTOR_LOST}

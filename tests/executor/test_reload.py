@@ -17,6 +17,7 @@ from tests.executor.conftest import (
     StartExecutor,
     await_end,
     children_of,
+    load,
     program,
     request,
 )
@@ -77,24 +78,11 @@ def test_the_sandboxes_of_a_zygote_that_goes_do_not_wait_on(executor: Executor) 
 
 
 def test_under_load_no_run_is_lost(executor: Executor) -> None:
-    outcomes: list[Outcome] = []
-    stop = threading.Event()
-
-    def work() -> None:
-        while not stop.is_set():
-            outcomes.append(executor.run("return 1").outcome)
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    olds = []
-    for _ in range(10):
-        olds.append(executor.zygote)
-        hang_up(executor)
-        await_end(olds[-1])
-    stop.set()
-    for thread in threads:
-        thread.join(PATIENCE_S)
+    with load(executor) as outcomes:
+        for _ in range(10):
+            old = executor.zygote
+            hang_up(executor)
+            await_end(old)
     assert set(outcomes) == {Outcome.OK}
 
 

@@ -14,7 +14,8 @@ from tests.systemd.installed import CHECKOUT, SITE, SOCKETS, UNITS, Installed
 pytestmark = pytest.mark.root
 
 COUNTER = 'return function() return "" .. kv.incr("n") end'
-EXPOSURE = {"picloud-executor.service": 15, "picloud.service": 25, "picloud-dispatcher.service": 25}  # tenths, at most
+APART = [f"picloud-{name}.{kind}" for name in ("manager", "orchestrator") for kind in ("service", "socket")]
+EXPOSURE = dict.fromkeys([*UNITS, *APART[::2]], 25) | {"picloud-executor.service": 15}  # tenths, at most
 RATE = 200  # requests a second
 
 
@@ -69,7 +70,7 @@ def test_start_brings_all_up_and_stop_takes_all_down(installed: Installed) -> No
     assert installed.call("GET", "/healthz").status == 200
 
 
-@pytest.mark.parametrize("unit", [*UNITS, *SOCKETS])
+@pytest.mark.parametrize("unit", [*UNITS, *SOCKETS, *APART])
 def test_systemd_finds_nothing_wrong_with_a_unit(installed: Installed, unit: str) -> None:
     assert installed.machine.run("systemd-analyze", "verify", "--man=no", unit) == ""
 
