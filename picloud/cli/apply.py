@@ -84,7 +84,7 @@ def _sum_up(count: int, dry_run: bool) -> None:
     elif dry_run:
         click.echo(f"{count} changes would be made; nothing was changed")
     else:
-        click.echo(f"{count} changes made")
+        click.echo(f"{count} change{'' if count == 1 else 's'} made")
 
 
 def _show(changes: Iterable[ConfigChange], now: ConfigDocument, files: Files) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
 
@@ -87,8 +88,7 @@ class Client:
         except ValueError as error:  # of http.client: a line break in a header
             raise ApiError("PICLOUD_TOKEN or a header is not valid: it must be printable ASCII") from error
         except urllib3.exceptions.HTTPError as error:
-            hint = "start it with 'picloud up', or say with PICLOUD_URL where it is"
-            raise ApiError(f"PiCloud does not answer at {self.url}: {hint} ({_reason(error)})") from error
+            raise ApiError(f"PiCloud does not answer at {self.url}: {_hint(error)} ({_reason(error)})") from error
         self._require_token(answer)
         return answer
 
@@ -232,6 +232,13 @@ def _local_token(settings: ServerSettings) -> str:
         return ""
     except OSError as error:
         raise ApiError(f"{settings.admin_token_file}: {error.strerror}; set PICLOUD_TOKEN instead") from error
+
+
+def _hint(error: Exception) -> str:
+    if isinstance(error, urllib3.exceptions.SSLError):
+        return "its certificate is not trusted here; SSL_CERT_FILE names a file with the authority's"
+    start = "systemctl start picloud" if Path("/etc/picloud/picloud.toml").exists() else "picloud up"
+    return f"start it with '{start}', or say with PICLOUD_URL where it is"
 
 
 def _reason(error: Exception) -> str:

@@ -67,7 +67,7 @@ def run_dir(settings: ServerSettings) -> Iterator[None]:
     """A fresh folder for sockets and locks; what a killed start left is cleared away."""
     folder = settings.run_dir
     if folder.exists() and (folder.is_symlink() or folder.stat().st_uid != os.geteuid()):
-        raise PlatformError(f"{folder} belongs to somebody else; remove it or set PICLOUD_DATA")
+        raise PlatformError(f"{folder} belongs to somebody else; set PICLOUD_DATA to a folder of yours")
     if folder.exists() and any(folder.iterdir()) and not (folder / _MARKER).exists():
         raise PlatformError(f"{folder} holds what is not PiCloud's; move it away or set PICLOUD_DATA")
     shutil.rmtree(folder, ignore_errors=True)

@@ -20,7 +20,7 @@ def own_folder(path: Path) -> None:
     """Make the folder, for us alone; ConfigurationError if it is somebody else's."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.stat().st_uid != os.geteuid():
-        raise ConfigurationError(f"{path} belongs to another user; remove it or set PICLOUD_DATA to a folder of yours")
+        raise ConfigurationError(f"{path} belongs to another user; set PICLOUD_DATA to a folder of yours")
 
 
 def only_one(path: Path) -> int:

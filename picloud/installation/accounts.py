@@ -41,9 +41,10 @@ def folders(machine: Machine, order: Order) -> News:
     for change in replaced(machine, TMPFILES, order.text("systemd/picloud.tmpfiles")):
         is_new = True
         yield change
-    missing = [str(folder) for folder in (RUN, RUN_EXECUTOR, RUN_EXECUTOR_ROOT) if not machine.has(folder)]
-    if is_new or missing:
-        what = f"make folders: {', '.join(missing) or 'what is new in it'}"
+    owners = {RUN: USER, RUN_EXECUTOR: SANDBOX_USER, RUN_EXECUTOR_ROOT: "root"}
+    wrong = [str(folder) for folder, owner in owners.items() if not _belongs(machine, folder, owner)]
+    if is_new or wrong:
+        what = f"make folders: {', '.join(wrong) or 'what is new in it'}"
         yield Change(what, lambda: machine.do("systemd-tmpfiles", "--create", str(TMPFILES)))
     if not _is_private(machine, STATE):
         yield Change(f"make {STATE}, for {USER} alone", lambda: machine.make_folder(STATE, _STATE_MODE, USER))
@@ -68,9 +69,13 @@ def has_group(name: str) -> bool:
 
 
 def _is_private(machine: Machine, folder: Path) -> bool:
-    """Whether it is there, its user's, and nobody else's."""
-    if not machine.has(folder):
+    """Whether it is there, the server's, and nobody else's."""
+    return _belongs(machine, folder, USER) and stat.S_IMODE(machine.path(folder).lstat().st_mode) == _STATE_MODE
+
+
+def _belongs(machine: Machine, folder: Path, owner: str) -> bool:
+    """Whether it is there, and whose it should be: what systemd finds missing it makes root's."""
+    if not machine.has(folder) or not stat.S_ISDIR(machine.path(folder).lstat().st_mode):
         return False
-    found = machine.path(folder).lstat()
-    belongs = not machine.is_root or (has_user(USER) and found.st_uid == pwd.getpwnam(USER).pw_uid)
-    return stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == _STATE_MODE and belongs
+    found = machine.path(folder).lstat().st_uid
+    return not machine.is_root or (has_user(owner) and found == pwd.getpwnam(owner).pw_uid)

@@ -18,6 +18,7 @@ from picloud.installation.places import (
     CADDYFILE_KEPT,
     CADDYFILE_WRITTEN,
     HTTP_GROUP,
+    HTTP_SOCKET,
 )
 from picloud.installation.steps import Change, News, Note, Order, replaced
 
@@ -87,7 +88,7 @@ def _file(machine: Machine, order: Order) -> News:
     if there is None or there == written or _is_debians(machine, there):
         yield Change(f"write {CADDYFILE}", lambda: _write(machine, ours, keep=there if there != written else None))
         return
-    if written is not None:
+    if written is not None and str(HTTP_SOCKET) in there:  # ours, with changes
         if written != ours:
             yield Note(
                 f"{CADDYFILE} has changes of yours and stays; this release's is {order.shipped}/config/Caddyfile"

@@ -4,6 +4,7 @@ Each is made once and then is the operator's, save the command: it is ours.
 """
 
 import re
+import stat
 
 from picloud.errors import PlatformError
 from picloud.installation import postgres
@@ -64,6 +65,9 @@ def read(machine: Machine) -> ServerSettings:
 def secret_key(machine: Machine, _order: Order) -> News:
     """The key is made once. With secrets in the database that another one opens, a new one would open none of them."""
     if machine.has(KEY):
+        found = machine.path(KEY).stat()
+        if stat.S_IMODE(found.st_mode) & 0o077 or (machine.is_root and found.st_uid != 0):
+            yield Change(f"make {KEY} root's alone", lambda: machine.make_private(KEY))
         return
     if machine.is_root and postgres.has_secrets(machine):
         raise PlatformError(

@@ -102,6 +102,13 @@ class Machine:
         if self.is_root:
             os.chown(path, found.st_uid, found.st_gid)
 
+    def make_private(self, name: str | Path) -> None:
+        """Root's, and nobody else may read it."""
+        self._may_change()
+        self.path(name).chmod(0o600)
+        if self.is_root:
+            os.chown(self.path(name), 0, 0, follow_symlinks=False)
+
     def link(self, name: str | Path, target: str) -> None:
         """Have a symbolic link lead somewhere; there is no moment without it."""
         self._may_change()

@@ -11,7 +11,10 @@ from picloud.settings import ServerSettings
 
 
 def serve(build: Callable[[ServerSettings], Service]) -> int:
-    """Serve what ``build`` makes of the settings: exit status 2 if they are not valid, 3 if a worker cannot start."""
+    """Serve what ``build`` makes of the settings: exit status 2 if they are not valid, 3 if a worker cannot start.
+
+    1 if a folder or file of theirs cannot be used.
+    """
 
     def make() -> tuple[ServerSettings, Service]:
         ours = settings.load()
@@ -23,3 +26,6 @@ def serve(build: Callable[[ServerSettings], Service]) -> int:
     except ConfigurationError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+    except OSError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1

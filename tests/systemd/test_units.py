@@ -205,3 +205,29 @@ def test_what_serves_is_confined_alike() -> None:
         text = (ROOT / f"systemd/{name}.service").read_text()
         confined[name] = text[text.index("# What it may do") :].partition("[Install]")[0].rstrip()
     assert len(set(confined.values())) == 1
+
+
+def test_a_setting_that_is_none_is_named_and_once_it_is_mended_all_serves_again(installed: Installed) -> None:
+    settings = installed.machine.file("/etc/picloud/picloud.toml")
+    before = settings.read_text()
+    rounds = "NRestarts=3"
+    try:
+        settings.write_text(before.replace("drain_ms", "dran_ms"))
+        installed.machine.run("systemctl", "restart", "picloud", check=False)
+        eventually(lambda: installed.systemctl("show", "--property=NRestarts", "picloud"), lambda it: rounds in it)
+        status = installed.machine.run("systemctl", "status", "--lines=20", "picloud", check=False)
+        assert "dran_ms is not a setting; did you mean" in status
+    finally:
+        settings.write_text(before)
+    installed.await_ready()
+    assert not installed.machine.run("systemctl", "list-units", "--failed", "--plain", "--no-legend", "picloud*")
+
+
+def test_folders_that_were_removed_are_made_again(installed: Installed) -> None:
+    installed.machine.run("rm", "-rf", "/run/picloud", "/run/picloud-executor")
+    installed.systemctl("stop", "picloud")
+    eventually(lambda: set(installed.states(*UNITS, *SOCKETS).values()), lambda states: states == {"inactive"})
+    installed.systemctl("start", "picloud")
+    installed.await_ready()
+    installed.deploy("back", "return 'back'")
+    assert installed.call("GET", "/fn/back").body == b"back"
