@@ -66,6 +66,16 @@ def test_a_key_is_made_once(root: Path, order: Order) -> None:
     assert machine.text(KEY) == key
 
 
+def test_a_key_that_others_may_read_is_made_private(root: Path, order: Order) -> None:
+    machine = Played(root)
+    machine.path("/etc/picloud").mkdir()
+    made(configuration.secret_key(machine, order))
+    machine.path(KEY).chmod(0o644)
+    assert len(made(configuration.secret_key(machine, order))) == 1
+    assert machine.path(KEY).stat().st_mode & 0o777 == 0o600
+    assert made(configuration.secret_key(machine, order)) == []
+
+
 def test_the_command_is_a_shell_script_that_is_replaced(root: Path, order: Order) -> None:
     machine = Machine(root)
     machine.write(COMMAND, "old", 0o755)
@@ -154,6 +164,16 @@ def test_a_caddyfile_of_the_operators_stays_and_the_line_to_add_is_told(root: Pa
     assert not [it for it in made(caddy.site(machine, named(order))) if "above all" in it]
     caddy.restore(machine)
     assert machine.text(CADDYFILE) == "import picloud.caddy\n"
+
+
+def test_a_caddyfile_of_the_operators_that_comes_later_stays_too(root: Path, order: Order) -> None:
+    digest = hashlib.md5(b":80 {\n}\n").hexdigest()
+    machine = with_caddy(root, ":80 {\n}\n", CADDY | {"dpkg-query": f" {CADDYFILE} {digest}"})
+    made(caddy.site(machine, named(order)))
+    assert machine.text(CADDYFILE) == order.text("config/Caddyfile")
+    machine.write(CADDYFILE, "example.org {\n}\n")
+    assert any("above all others" in it for it in made(caddy.site(machine, named(order))))
+    assert machine.text(CADDYFILE) == "example.org {\n}\n"
 
 
 def test_a_sites_name_stays_until_another_is_given(root: Path, order: Order) -> None:
