@@ -52,6 +52,10 @@ class Parking:
             if len(self._uncounted) > _UNCOUNTED_MAX:
                 self._let_go(self._uncounted[0])
 
+    def close(self) -> None:
+        """Let nobody in any more; those that are here go on to count."""
+        self._epoll.modify(self.number, 0)
+
     def asking(self, events: list[tuple[int, int]]) -> list[int]:
         """Those who have said something; they count no more. Whoever hung up is to be forgotten before: `left`."""
         asking = [number for number, _ in events if number in self._parked or number in self._uncounted]

@@ -41,6 +41,11 @@ class Pool:
         return len(self.idle), taken - parked - lent, parked, lent
 
     @property
+    def serves(self) -> bool:
+        """Whether any of the busy is not lent: only such a one, or one that is lent for it, can want another."""
+        return any(pid not in self.lent for pid in self.busy)
+
+    @property
     def failing(self) -> bool:
         """Whether children die before they can accept, again and again: forking more would help nobody."""
         return self.deaths_in_a_row > 2 * self.most

@@ -114,9 +114,9 @@ class Zygote:
     def serve(self) -> int:
         """Handle events until it is told to retire; returns an exit status then, or when it cannot go on."""
         while not self.pool.failing:
-            is_done = self.is_retiring and not self.pool.busy
-            if is_done and not self.pool.alive:
+            if self.is_retiring and not self.pool.alive:
                 return 0
+            is_done = self.is_retiring and not self.pool.serves
             wanting = self.pool.wants()
             if is_done:
                 self._dismiss([self.pool.called] if self.pool.called else [])
@@ -186,6 +186,7 @@ class Zygote:
             return False
         if signal.SIGTERM in numbers and not self.is_retiring:
             self.is_retiring = True
+            self.parking.close()  # whoever parks from now on is the next zygote's to count
             self._dismiss(self.pool.retire())
         return True
 

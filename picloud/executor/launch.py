@@ -78,6 +78,10 @@ def start(module: str, who: Identity, maxima: Limits, share: Share = Share()) ->
     log_reader, log_writer = os.pipe()
     try:
         pid = _spawn(module, _numbers(who, maxima, share), status_writer, log_writer, share.listeners or ())
+    except BaseException:
+        os.close(status_reader)
+        os.close(log_reader)
+        raise
     finally:
         os.close(status_writer)
         os.close(log_writer)

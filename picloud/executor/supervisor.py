@@ -95,7 +95,14 @@ class Supervisor:
         quick_deaths = 0
         while not self._told_to_stop_within(_PAUSE_S[min(quick_deaths, len(_PAUSE_S) - 1)]):
             started_at = time.monotonic()
-            zygote = self._start()
+            try:
+                zygote = self._start()
+            except OSError as error:
+                if not self.zygotes:
+                    raise
+                log.error("no zygote can be started now, what runs goes on: %s", error)  # noqa: TRY400 - it says all
+                quick_deaths += 1
+                continue
             while not (self.stopping or zygote.is_retiring or zygote.exit_status is not None):
                 self._handle(None)
             if not (self.stopping or zygote.is_retiring):

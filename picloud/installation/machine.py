@@ -124,13 +124,18 @@ class Machine:
         self.path(name).replace(self.path(to))
 
     def make_folder(self, name: str | Path, mode: int, user: str) -> None:
-        """A folder of a user's."""
+        """A folder of a user's, with this mode, whatever mode it had; OSError if it is a link."""
         self._may_change()
         path = self.path(name)
         path.mkdir(mode=mode, exist_ok=True)
-        if self.is_root:
-            known = pwd.getpwnam(user)
-            os.chown(path, known.pw_uid, known.pw_gid, follow_symlinks=False)
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if self.is_root:
+                known = pwd.getpwnam(user)
+                os.fchown(folder, known.pw_uid, known.pw_gid)
+            os.fchmod(folder, mode)
+        finally:
+            os.close(folder)
 
     def remove(self, name: str | Path) -> None:
         """Remove a file or a whole folder, if it is there."""

@@ -19,6 +19,7 @@ import fcntl
 import logging
 import os
 import shutil
+import struct
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -32,6 +33,8 @@ from picloud.metrics.series import Kind
 _ADDED = (Kind.COUNTER, Kind.HISTOGRAM)  # what outlives its process
 _PREFIXES = {Kind.COUNTER: "counter", Kind.HISTOGRAM: "histogram", Kind.GAUGE: "gauge_livesum"}
 _FOLDED, _MAKING, _GONE = "folded-", "making", "gone"
+
+_WRONG = (ValueError, LookupError, TypeError, struct.error)
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +103,12 @@ class Folder:
         """Without what is of scripts that have no series any more."""
         names, sums = {*self._names.all(), OTHER}, defaultdict[bytes, float](float)
         for file in filter(_is_made, files):
-            for key, number in read(file):
+            try:
+                found = [(key, number) for key, number in read(file) if labels_of(key) is not None]
+            except _WRONG as error:  # the power failed, say: what was counted there is lost, and nothing else
+                _log.warning("%s is no file of counts, and is left out: %s", file, error)
+                continue
+            for key, number in found:
                 sums[key] += number
         with closing(Cells(into)) as cells:
             for key, number in sums.items():

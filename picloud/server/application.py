@@ -17,7 +17,7 @@ import gunicorn.http.wsgi
 from gunicorn import util
 from gunicorn.app.base import BaseApplication
 
-from picloud.errors import ConfigurationError
+from picloud.errors import ConfigurationError, PicloudError
 from picloud.server.arbiter import Arbiter
 from picloud.server.log import Logger
 from picloud.server.refusals import RenderProblem
@@ -68,7 +68,7 @@ class Application(BaseApplication):  # type: ignore[misc] # gunicorn has no type
         gc.unfreeze()  # what is replaced may go
         try:
             settings, self.service = self._make()
-        except ConfigurationError as error:
+        except (PicloudError, OSError) as error:
             _log.error("the configuration is not used, that of before goes on: %s", error)
         else:
             if settings.bind != self.settings.bind:

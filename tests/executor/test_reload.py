@@ -1,15 +1,18 @@
 """An executor that is told to read its settings again, or to stop: who runs goes on, who comes is served."""
 
+import resource
 import signal
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from picloud.executor.client import SandboxClient
+from picloud.executor.parking import counts, parked, parking_socket
 from picloud.model import Outcome
 from tests.executor.conftest import (
     PATIENCE_S,
@@ -152,4 +155,72 @@ def test_settings_that_are_wrong_change_nothing(configured: tuple[Executor, Path
     assert "did you mean" in said
     assert "pool_spare" in said
     assert executor.zygote == old
+    assert executor.run("return 1").outcome is Outcome.OK
+
+
+def test_who_parks_is_counted_by_the_zygote_that_serves(start_executor: StartExecutor) -> None:
+    executor, gate, parking = start_executor(pool_spare=2, pool_max=4, parked_max=32), Gate(), Gate()
+    address = parking_socket(executor.settings.executor_socket)
+
+    class Parking:
+        def call(self, *words: Any) -> list[bytes]:
+            with parked(address):
+                return parking.call(*words)
+
+    executor.host_calls = gate
+    with ThreadPoolExecutor(17) as threads:
+        running = [threads.submit(executor.run, "kv.get('k')", wall_ms=60_000)]
+        assert gate.asked.acquire(timeout=PATIENCE_S)
+        hang_up(executor)
+        executor.host_calls = Parking()
+        running += [threads.submit(executor.run, "kv.get('k')", wall_ms=60_000) for _ in range(16)]
+        assert all(parking.asked.acquire(timeout=PATIENCE_S) for _ in range(16))
+        assert counts(address).parked == 16
+        parking.opened.set()
+        gate.opened.set()
+        assert {run.result().outcome for run in running} == {Outcome.OK}
+
+
+def test_what_others_invoke_does_not_keep_a_zygote_that_goes(executor: Executor) -> None:
+    old, gate = executor.zygote, Gate()
+    reserve = SandboxClient(executor.settings.reserve_socket, queue_ms=int(PATIENCE_S * 1000))
+    source, stop = "local t = os.clock() while os.clock() - t < 0.1 do end", threading.Event()
+
+    def invoke() -> set[Outcome]:
+        found = set()
+        while not stop.is_set():
+            found.add(reserve.run(program(source), request(), print).outcome)
+        return found
+
+    executor.host_calls = gate
+    with ThreadPoolExecutor(9) as threads:
+        running = threads.submit(executor.run, "kv.get('k')", wall_ms=60_000)
+        assert gate.asked.acquire(timeout=PATIENCE_S)
+        invoking = [threads.submit(invoke) for _ in range(8)]
+        hang_up(executor)
+        time.sleep(0.5)
+        gate.opened.set()
+        assert running.result().outcome is Outcome.OK
+        try:
+            await_end(old)
+        finally:
+            stop.set()
+        assert set().union(*(it.result() for it in invoking)) == {Outcome.OK}
+
+
+def test_while_no_other_zygote_can_be_started_what_runs_goes_on(executor: Executor) -> None:
+    gate, pid = Gate(), executor.process.pid
+    executor.host_calls = gate
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(executor.run, "kv.get('k') return 'done'", wall_ms=60_000)
+        assert gate.asked.acquire(timeout=PATIENCE_S)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (20, before[1]))  # too few for who is started
+        executor.process.send_signal(signal.SIGHUP)
+        assert executor.process.stderr
+        assert any("no zygote can be started now" in line for line in executor.process.stderr)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        executor.await_ready()
+        gate.opened.set()
+        assert running.result().outcome is Outcome.OK
     assert executor.run("return 1").outcome is Outcome.OK

@@ -73,3 +73,17 @@ def test_a_command_that_fails_is_named_with_the_last_that_it_said() -> None:
 def test_a_command_that_is_missing_is_named() -> None:
     with pytest.raises(CommandFailed, match="there is no 'picloud-nothing' on this machine"):
         Machine().ask("picloud-nothing")
+
+
+def test_a_folder_that_was_open_to_others_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir(mode=0o755)
+    Machine(tmp_path).make_folder("/folder", 0o700, "root")
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o700
+
+
+def test_a_link_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir(mode=0o755)
+    (tmp_path / "folder").symlink_to("other")
+    with pytest.raises(OSError, match="folder"):
+        Machine(tmp_path).make_folder("/folder", 0o700, "root")
+    assert stat.S_IMODE((tmp_path / "other").stat().st_mode) == 0o755

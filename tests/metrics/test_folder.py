@@ -1,6 +1,7 @@
 """The counts of the dead stay, once each; their gauges and their files go."""
 
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,25 @@ def test_a_process_that_lives_is_never_folded(folder: Path, measure: Measure, ot
         with Folder(folder, ours.names).reading() as files:
             assert len(files) == 6
     assert names(folder) == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        struct.pack("ii", 100, 0) + struct.pack("i", 20) + b"not json, not at all" + bytes(200),
+        struct.pack("ii", 100, 0) + struct.pack("i", 1 << 30) + bytes(200),
+        struct.pack("ii", 100, 0) + bytes(200),
+        struct.pack("ii", 1 << 30, 0) + bytes(200),
+        struct.pack("ii", 100, 0) + struct.pack("i", 4) + b"[{}]" + bytes(200),
+        b"\1",
+    ],
+)
+def test_a_file_that_is_broken_keeps_nobody_from_counting(
+    folder: Path, measure: Measure, others: Others, text: bytes
+) -> None:
+    others.killed("one")
+    (folder / "counter_1-1.db").write_bytes(text)
+    ours = measure()
+    ours.ended(invocation("one"))
+    assert seen(ours).of(REQUESTS, outcome="ok", trigger="http") == {("one",): 2}
+    assert not (folder / "counter_1-1.db").exists()

@@ -1,5 +1,6 @@
 """A tiny service on our server: `python -m tests.server.app`. What it is told to do is in the path."""
 
+import errno
 import json
 import os
 import resource
@@ -31,6 +32,8 @@ class Journalling:
     """Writes a line to TEST_JOURNAL when a worker starts and stops."""
 
     def __init__(self) -> None:
+        if (refused := os.environ.get("TEST_CANNOT_MAKE")) and Path(refused).exists():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), refused)
         self._mutex = threading.Lock()
         self._inside = 0
         self._meetings: dict[str, threading.Barrier] = {}

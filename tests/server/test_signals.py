@@ -93,6 +93,17 @@ def test_a_hang_up_has_the_configuration_read_again(tmp_path: Path) -> None:
     assert "worker is not a setting; did you mean" in server.log.read_text()
 
 
+def test_a_service_that_cannot_be_made_again_stays(tmp_path: Path) -> None:
+    refused = tmp_path / "refused"
+    with serving(tmp_path, TEST_CANNOT_MAKE=str(refused)) as server:
+        refused.touch()
+        before = server.workers()
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: len(server.workers() - before) == 2 and children_gone(before))
+        assert server.get() == b"hello"
+    assert "that of before goes on" in server.log.read_text()
+
+
 def test_one_worker_more_and_one_fewer(own_server: Server) -> None:
     own_server.process.send_signal(signal.SIGTTIN)
     until(lambda: len(own_server.workers()) == 3)
